@@ -1,0 +1,1 @@
+"""The networks: backbone, feature pyramid, region features, multiple-instance head, SOLOv2 branch."""
