@@ -59,7 +59,9 @@ def compactness(masks: Sequence[Rle]) -> Float[ndarray, " n"]:
     return np.divide(mask_areas(masks), box_areas, out=np.zeros(len(boxes)), where=box_areas > 0)
 
 
-def mask_iou_matrix(first: Sequence[Rle], second: Sequence[Rle], crowd: Sequence[int] | None = None) -> ndarray:
+def mask_iou_matrix(
+    first: Sequence[Rle], second: Sequence[Rle], crowd: Sequence[int] | None = None
+) -> Float[ndarray, "n m"]:
     """Return the (n, m) intersection over union of two lists of masks of one image.
 
     Args:

@@ -45,7 +45,8 @@ def load_ground_truth(instances: Path | str | InstanceSet) -> InstanceSet:
 
 def image_sizes(instances: InstanceSet) -> Int[ndarray, "n 2"]:
     """Return ``(height, width)`` of every image of a data set, in pixels."""
-    return np.stack([instances.images.heights, instances.images.widths], axis=-1).astype(np.int64).reshape(-1, 2)
+    images = instances.images
+    return np.stack([images.heights, images.widths], axis=-1).astype(np.int64).reshape(-1, 2)
 
 
 def read_json(path: Path | str) -> Any:

@@ -70,7 +70,10 @@ def evaluate_voc(
 
 
 def area_precision(
-    predictions: Predictions, instances: InstanceSet, counted: Bool[ndarray, " N"], objects: Int[ndarray, " K"]
+    predictions: Predictions,
+    instances: InstanceSet,
+    counted: Bool[ndarray, " N"],
+    objects: Int[ndarray, " K"],
 ) -> Float[ndarray, "T K"]:
     """Return the area under the precision envelope per threshold and class (nan: no object).
 
@@ -86,7 +89,8 @@ def area_precision(
     result = np.full((len(VOC_THRESHOLDS), len(objects)), np.nan)
     for label in np.flatnonzero(objects):
         for row, outcome in enumerate(outcomes[:, labels == label]):
-            result[row, label] = area_under_envelope(outcome[outcome != _NOT_COUNTED] == _FOUND, objects[label])
+            found = outcome[outcome != _NOT_COUNTED] == _FOUND
+            result[row, label] = area_under_envelope(found, objects[label])
     return result
 
 
