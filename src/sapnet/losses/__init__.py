@@ -1,0 +1,1 @@
+"""One formula per function; sums and counts, normalised once in ``total``."""

@@ -1,0 +1,116 @@
+"""Box mining strategy (BMS, section 3.4).
+
+The paper's algorithm 2 is in a supplement that was not available; the merge weights and the order
+of the steps are those of the released code, the candidates those of the paper (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sapnet.mil.selection import best_valid_index, take_rows
+from sapnet.ops.boxes import bag_iou, box_areas, contains_box
+from sapnet.structures import ProposalBags, Selection
+
+CandidateOrder = Literal["refine-score", "proposer-score"]
+
+
+@torch.no_grad()
+def mine_boxes(
+    selection: Selection,
+    scores: Float[Tensor, "G M"],
+    bags: ProposalBags,
+    *,
+    candidates: int = 3,
+    candidate_order: CandidateOrder = "refine-score",
+    overlap_threshold: float = 0.6,
+    containing_threshold: float = 0.3,
+    containing_tolerance: float = 2.0,
+    respect_neighbours: bool = True,
+) -> Selection:
+    """Expand every selected box by merging larger proposals into it, then choose its proposal anew.
+
+    For each candidate g in order, with b the box so far, ``u = IoU(b, g)``, A the area of the
+    selected box or else of the proposal merged last, and u* the highest overlap merged so far,
+    nothing happens unless ``area(g) > A`` and ``u > u*``. Then
+
+    - if ``u > overlap_threshold`` (T_min1): ``b <- (g + u b) / (1 + u)``;
+    - else if ``u > containing_threshold`` (T_min2) and g contains b up to the tolerance:
+      ``b <- (u g + b) / (1 + u)``.
+
+    One pass over the candidates, no repetition. A merged box is never smaller than the selected
+    one.
+
+    Args:
+        selection: box_select of every prompt.
+        scores: ``(G, M)`` refine scores of the proposals for the annotated class.
+        bags: The proposals.
+        candidates: k.
+        candidate_order: The k best by ``scores`` (paper), or the first k of the bag (released
+            code). Ineligible proposals among them are skipped, not replaced.
+        overlap_threshold: T_min1.
+        containing_threshold: T_min2.
+        containing_tolerance: Input pixels by which b may stick out of g on each side.
+        respect_neighbours: Skip proposals whose mask covers another click of the class, both when
+            merging and, if the bag has others, when choosing the proposal.
+
+    Returns:
+        A selection with the mined boxes, without gradient. ``proposal_index`` stays where the box
+        did and its proposal is eligible; otherwise it is the eligible proposal whose box overlaps
+        the mined box most (the lowest index among equals). Scores and guidance are passed on.
+    """
+    mergeable = bags.valid & ~bags.covered_points if respect_neighbours else bags.valid
+    order = _candidate_order(scores, bags.valid, candidate_order)[:, :candidates]  # (G, k)
+    areas = box_areas(bags.boxes)
+    boxes, last_area = selection.boxes, box_areas(selection.boxes)
+    best_overlap = torch.zeros_like(last_area)
+    for step in range(order.shape[1]):  # each merge depends on the one before
+        candidate = order[:, step]
+        proposal = take_rows(bags.boxes, candidate, absent=0.0)
+        area = take_rows(areas, candidate, absent=0.0)
+        overlap = bag_iou(proposal[:, None], boxes)[:, 0]
+        larger = (area > last_area) & (overlap > best_overlap)
+        larger &= take_rows(mergeable.int(), candidate, absent=0) > 0
+        similar = larger & (overlap > overlap_threshold)
+        containing = larger & ~similar & (overlap > containing_threshold)
+        containing &= contains_box(proposal, boxes, tolerance=containing_tolerance)
+        merged = similar | containing
+        proposal_weight = torch.where(similar, 1.0, overlap) / (1 + overlap)
+        expanded = torch.lerp(boxes, proposal, proposal_weight[:, None])
+        boxes = torch.where(merged[:, None], expanded, boxes)
+        last_area = torch.where(merged, area, last_area)
+        best_overlap = torch.where(merged, overlap, best_overlap)
+    return Selection(
+        boxes=boxes,
+        proposal_index=_proposal_of(boxes, selection, bags, mergeable),
+        scores=selection.scores,
+        guidance=selection.guidance,
+    )
+
+
+def _candidate_order(
+    scores: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"], candidate_order: CandidateOrder
+) -> Int[Tensor, "G M"]:
+    """Proposals in the order in which they are tried; equal scores keep the order of the bag."""
+    if candidate_order == "proposer-score":
+        return torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
+    ranked = scores.masked_fill(~valid, -torch.inf)
+    return ranked.sort(dim=1, descending=True, stable=True).indices
+
+
+def _proposal_of(
+    boxes: Float[Tensor, "G 4"],
+    selection: Selection,
+    bags: ProposalBags,
+    mergeable: Bool[Tensor, "G M"],
+) -> Int[Tensor, " G"]:
+    """The proposal that stands for every mined box."""
+    eligible = torch.where(mergeable.any(dim=1, keepdim=True), mergeable, bags.valid)
+    nearest = best_valid_index(bag_iou(bags.boxes, boxes), eligible)
+    still_eligible = take_rows(eligible.int(), selection.proposal_index, absent=0) > 0
+    keep = (boxes == selection.boxes).all(dim=1) & (still_eligible | (selection.proposal_index < 0))
+    return torch.where(keep, selection.proposal_index, nearest)

@@ -1,0 +1,105 @@
+"""The pick of the refine pass (PRM, section 3.4): among all positives, then back to a proposal."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sapnet.mil.scoring import bag_scores, scores_at_label
+from sapnet.mil.selection import best_valid_index, take_rows
+from sapnet.ops.boxes import bag_iou
+from sapnet.structures import BagScores, ProposalBags, Regions, Selection
+
+SelectWith = Literal["sigmoid", "softmax", "class-only"]
+
+
+def positive_guidance(
+    guidance: Float[Tensor, "G M"], selection: Selection, *, num_positives: int
+) -> Float[Tensor, "G P"]:
+    """Guidance factors of all positives: proposals keep theirs, generated boxes take the selection's.
+
+    Args:
+        guidance: ``(G, M)`` factors of the proposals (eq. 2).
+        selection: What the boxes were generated from.
+        num_positives: P, at least M.
+
+    Returns:
+        ``(G, P)`` factors.
+    """
+    generated = num_positives - guidance.shape[1]
+    inherited = selection.guidance.to(guidance.dtype)[:, None].expand(-1, generated)
+    return torch.cat([guidance, inherited], dim=1)
+
+
+@torch.no_grad()
+def picking_scores(
+    class_logits: Float[Tensor, "G P C"],
+    instance_logits: Float[Tensor, "G P C"],
+    valid: Bool[Tensor, "G P"],
+    *,
+    num_classes: int,
+    select_with: SelectWith = "softmax",
+    guidance: Float[Tensor, "G P"] | None = None,
+) -> BagScores:
+    """Scores by which the refine pass picks; they may differ from those it is trained with.
+
+    The paper does not say how it picks. The released code trains with sigmoids and picks with
+    softmaxes.
+
+    Args:
+        class_logits: ``(G, P, C)`` outputs of the refine pass's class branch.
+        instance_logits: ``(G, P, C)`` outputs of its instance branch.
+        valid: ``(G, P)`` which positives are real.
+        num_classes: K.
+        select_with: Class activation; ``class-only`` is the class softmax without the instance
+            probability.
+        guidance: ``(G, P)`` factors of ``positive_guidance``; None: not guided.
+
+    Returns:
+        Scores without gradient, for ``refine``, box mining and the ranking of masks.
+    """
+    activation: Literal["softmax", "sigmoid"] = "sigmoid" if select_with == "sigmoid" else "softmax"
+    scores = bag_scores(
+        class_logits,
+        instance_logits,
+        valid,
+        num_classes=num_classes,
+        class_activation=activation,
+        guidance=guidance,
+    )
+    if select_with != "class-only":
+        return scores
+    present = valid[..., None].to(scores.class_probs.dtype).expand_as(scores.class_probs)
+    return BagScores(class_probs=scores.class_probs, instance_probs=present, guidance=scores.guidance)
+
+
+@torch.no_grad()
+def refine(scores: BagScores, regions: Regions, bags: ProposalBags, labels: Int[Tensor, " G"]) -> Selection:
+    """Pick the positive box that scores highest for the annotated class, and a proposal for it.
+
+    Args:
+        scores: ``picking_scores`` over the P positives.
+        regions: The positives: the M proposals of the bag, then the generated boxes.
+        bags: The proposals.
+        labels: ``(G,)`` annotated classes.
+
+    Returns:
+        The selection, without gradient: the picked box, and as ``proposal_index`` the proposal
+        itself if one was picked, else the valid proposal whose box overlaps the picked box most
+        (the lowest index among equals); -1, zeros and guidance 1 for an empty bag.
+    """
+    values = scores_at_label(scores.scores, labels)
+    # A bag without proposals has nothing to map back to.
+    usable = regions.positive_valid & bags.valid.any(dim=1, keepdim=True)
+    picked = best_valid_index(values, usable)
+    boxes = take_rows(regions.positive_boxes, picked, absent=0.0)
+    nearest = best_valid_index(bag_iou(bags.boxes, boxes), bags.valid)
+    return Selection(
+        boxes=boxes,
+        proposal_index=torch.where(picked < bags.valid.shape[1], picked, nearest),
+        scores=take_rows(values, picked, absent=0.0),
+        guidance=take_rows(scores.guidance, picked, absent=1.0),
+    )

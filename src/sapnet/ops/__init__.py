@@ -1,0 +1,1 @@
+"""Stateless tensor functions that torchvision lacks; they know nothing of prompts or bags."""
