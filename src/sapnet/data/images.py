@@ -1,0 +1,113 @@
+"""Reading image files, always as a person sees them: turned as EXIF says, in RGB.
+
+Every coordinate in this package refers to the image that these functions return.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image, ImageOps
+
+from sapnet.errors import DataError, nearest
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
+# What Pillow's decoders are known to raise on damaged files.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: str | os.PathLike[str]) -> UInt8[ndarray, "H W 3"]:
+    """Read an image file.
+
+    Args:
+        path: A file in any format that Pillow reads.
+
+    Returns:
+        uint8 (H, W, 3) RGB, turned as its EXIF orientation says. Grey, palette, CMYK and 16-bit
+        images are converted.
+
+    Raises:
+        DataError: There is no such file, or it cannot be decoded; the file is named.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+                return _to_rgb(upright)
+    except _UNREADABLE as error:
+        raise DataError(str(path), [describe_unreadable(path, error)]) from error
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return ``(height, width)`` of an image after its EXIF rotation, reading only its header.
+
+    Raises:
+        DataError: There is no such file, or its header cannot be read; the file is named.
+    """
+    (height, width), turned = stored_size(path)
+    return (width, height) if turned else (height, width)
+
+
+def stored_size(path: str | os.PathLike[str]) -> tuple[tuple[int, int], bool]:
+    """Return ``(height, width)`` as stored, and whether EXIF turns it by a quarter.
+
+    Raises:
+        DataError: There is no such file, or its header cannot be read; the file is named.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+                orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _UNREADABLE as error:
+        raise DataError(str(path), [describe_unreadable(path, error)]) from error
+    return (height, width), orientation in _TRANSPOSED_ORIENTATIONS
+
+
+def describe_unreadable(path: Path, error: BaseException) -> str:
+    """Return one sentence on why an image could not be read, with the nearest file name."""
+    if isinstance(error, FileNotFoundError):
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, names) if names else " (its folder does not exist)"
+        return f"{path}: there is no such image{hint}"
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: is a folder, expected an image file"
+    if path.is_file() and path.stat().st_size == 0:
+        return f"{path}: the file is empty"
+    return f"{path}: cannot be read as an image ({str(error) or type(error).__name__})"
+
+
+def _to_rgb(image: Image.Image) -> ndarray:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Pillow clips 16-bit grey values at 255; keep their upper byte instead.
+        grey = np.asarray(image)
+        low, high = int(grey.min(initial=0)), int(grey.max(initial=0))
+        shift = 8 if high > 255 or low < 0 else 0
+        return np.repeat((np.clip(grey, 0, 65535) >> shift).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
