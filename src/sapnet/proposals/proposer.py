@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
-from pycocotools import mask as coco_mask
+
+from sapnet.data.rle import decode_masks, mask_area, mask_box
 
 if TYPE_CHECKING:
     from sapnet.data.annotations import PointSet
@@ -94,11 +95,7 @@ class ImageProposals:
             bool (n, H, W) in the original frame.
         """
         chosen = self.counts if rows is None else self.counts[rows]
-        if not chosen:
-            return np.zeros((0, *self.image_size), dtype=bool)
-        size = list(self.image_size)
-        decoded = coco_mask.decode([{"size": size, "counts": counts} for counts in chosen])
-        return np.ascontiguousarray(decoded.transpose(2, 0, 1)).astype(bool)
+        return decode_masks(chosen, self.image_size)
 
 
 @runtime_checkable
@@ -132,11 +129,6 @@ def prompts_of_image(points: PointSet, index: int) -> ImagePrompts:
     )
 
 
-def encode_full_mask(mask: ndarray) -> bytes:
-    """Return the compressed COCO run lengths of a bool (H, W) mask."""
-    return bytes(coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"])
-
-
 def collect_proposals(
     prompts: ImagePrompts,
     image_size: tuple[int, int],
@@ -162,17 +154,16 @@ def collect_proposals(
     Returns:
         The proposals in the original frame.
     """
-    encoded: list[Any] = [{"size": list(image_size), "counts": item} for item in counts]
-    areas = np.asarray(coco_mask.area(encoded) if encoded else [], dtype=np.float32)
-    boxes = np.asarray(coco_mask.toBbox(encoded) if encoded else [], dtype=np.float32).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    size = (int(image_size[0]), int(image_size[1]))
+    areas = mask_area(counts, size).astype(np.float32)
+    boxes = mask_box(counts, size).astype(np.float32)
     owner = np.asarray(prompt_index, dtype=np.int64)
     score = np.asarray(scores, dtype=np.float32)
     order = np.lexsort((-score, owner))
     order = order[areas[order] > 0]
     return ImageProposals(
         image_id=int(prompts.image_id),
-        image_size=(int(image_size[0]), int(image_size[1])),
+        image_size=size,
         annotation_ids=np.asarray(prompts.annotation_ids, dtype=np.int64),
         prompt_index=owner[order],
         counts=tuple(counts[i] for i in order),

@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
-from pycocotools import mask as coco_mask
 
-from sapnet.proposals.proposer import ImagePrompts, ImageProposals, collect_proposals, encode_full_mask, prompts_of_image
+from sapnet.data.rle import decode_masks, encode_mask, segmentation_to_counts
+from sapnet.proposals.proposer import ImagePrompts, ImageProposals, collect_proposals, prompts_of_image
 from sapnet.proposals.simulated_masks import (
     component_at,
     dilated,
@@ -55,17 +55,22 @@ class _Object:
     parts: tuple[ndarray, ...]
 
 
-def load_parts(path: Path | str) -> dict[int, tuple[dict[str, Any], ...]]:
-    """Read the optional key ``parts`` (a list of compressed COCO run lengths) of instance annotations.
+def load_parts(path: Path | str) -> dict[int, tuple[bytes, ...]]:
+    """Read the optional key ``parts`` of instance annotations: a list of COCO segmentations.
 
     Args:
         path: A COCO-shaped instances file.
 
     Returns:
-        Annotation id to its parts; annotations without the key are left out.
+        Annotation id to the compressed counts of its parts; annotations without the key are left out.
     """
-    annotations = json.loads(Path(path).read_text(encoding="utf-8"))["annotations"]
-    return {item["id"]: tuple(item["parts"]) for item in annotations if item.get("parts")}
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    return {
+        item["id"]: tuple(segmentation_to_counts(part, sizes[item["image_id"]]) for part in item["parts"])
+        for item in content["annotations"]
+        if item.get("parts")
+    }
 
 
 class SimulatedProposer:
@@ -87,7 +92,7 @@ class SimulatedProposer:
         instances: InstanceSet,
         *,
         seed: int = 0,
-        parts: Mapping[int, Sequence[dict[str, Any]]] | None = None,
+        parts: Mapping[int, Sequence[bytes]] | None = None,
     ) -> None:
         self.seed = seed
         self.settings: Mapping[str, Any] = {"seed": seed, "version": 1}
@@ -138,20 +143,16 @@ class SimulatedProposer:
             ]
             for kind, mask, score in _draw_bag(target, neighbours, prompts.xy[i], color, random):
                 index.append(i)
-                counts.append(encode_full_mask(mask))
+                counts.append(encode_mask(mask))
                 scores.append(score)
                 kinds.append(kind)
-        return collect_proposals(
-            prompts, size, prompt_index=index, counts=counts, scores=scores, kinds=kinds
-        )
+        return collect_proposals(prompts, size, prompt_index=index, counts=counts, scores=scores, kinds=kinds)
 
     def _objects_of(self, image_id: int, size: tuple[int, int]) -> dict[int, _Object]:
         objects = {}
         for row in self._rows_of_image[image_id].tolist():
             annotation_id = int(self._instances.annotation_ids[row])
-            encoded = [{"size": list(size), "counts": self._instances.counts[row]}]
-            encoded += [dict(part) for part in self._parts.get(annotation_id, ())]
-            masks = np.ascontiguousarray(coco_mask.decode(encoded).transpose(2, 0, 1)).astype(bool)
+            masks = decode_masks([self._instances.counts[row], *self._parts.get(annotation_id, ())], size)
             objects[annotation_id] = _Object(
                 mask=masks[0],
                 label=int(self._instances.annotation_labels[row]),
@@ -167,7 +168,7 @@ def simulate_proposals(
     *,
     seed: int,
     images_dir: Path | str | None = None,
-    parts: Mapping[int, Sequence[dict[str, Any]]] | None = None,
+    parts: Mapping[int, Sequence[bytes]] | None = None,
 ) -> Iterator[ImageProposals]:
     """Yield the simulated proposals of every image of a point set, in its order.
 
