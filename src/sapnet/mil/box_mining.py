@@ -74,7 +74,7 @@ def mine_boxes(
         area = take_rows(areas, candidate, absent=0.0)
         overlap = bag_iou(proposal[:, None], boxes)[:, 0]
         larger = (area > last_area) & (overlap > best_overlap)
-        larger &= take_rows(mergeable.int(), candidate, absent=0) > 0
+        larger &= take_rows(mergeable, candidate, absent=False)
         similar = larger & (overlap > overlap_threshold)
         containing = larger & ~similar & (overlap > containing_threshold)
         containing &= contains_box(proposal, boxes, tolerance=containing_tolerance)
@@ -111,6 +111,6 @@ def _proposal_of(
     """The proposal that stands for every mined box."""
     eligible = torch.where(mergeable.any(dim=1, keepdim=True), mergeable, bags.valid)
     nearest = best_valid_index(bag_iou(bags.boxes, boxes), eligible)
-    still_eligible = take_rows(eligible.int(), selection.proposal_index, absent=0) > 0
+    still_eligible = take_rows(eligible, selection.proposal_index, absent=False)
     keep = (boxes == selection.boxes).all(dim=1) & (still_eligible | (selection.proposal_index < 0))
     return torch.where(keep, selection.proposal_index, nearest)

@@ -58,7 +58,7 @@ def map_to_masks(
         index = torch.cat([pick.clamp_min(0), alternates], dim=1)  # (G, Q)
         masks = bags.masks[torch.arange(num_prompts, device=index.device)[:, None], index]
         mask_valid = torch.cat([pick >= 0, usable], dim=1) & masks.flatten(2).any(dim=2)
-        mask_valid &= mask_valid[:, :1]
+        mask_valid = mask_valid & mask_valid[:, :1]
     return PseudoLabels(
         labels=prompts.labels,
         boxes=selection.boxes,

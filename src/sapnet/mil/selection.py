@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from sapnet.mil.scoring import scores_at_label
@@ -28,8 +28,8 @@ def best_valid_index(values: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"]) -
 
 
 def take_rows(
-    values: Num[Tensor, "G M ..."], index: Int[Tensor, " G"], *, absent: float
-) -> Num[Tensor, "G ..."]:
+    values: Shaped[Tensor, "G M ..."], index: Int[Tensor, " G"], *, absent: float | bool
+) -> Shaped[Tensor, "G ..."]:
     """One entry per bag.
 
     Args:
