@@ -41,9 +41,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     if not isinstance(document, dict):
         found = _kind(document)
-        raise DataError(
-            str(path), [f"expected an object with images, categories and annotations, got {found}"]
-        )
+        raise DataError(str(path), [f"expected an object with images and annotations, got {found}"])
     return document
 
 
