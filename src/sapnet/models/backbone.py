@@ -124,7 +124,9 @@ class Backbone(nn.Module):
             Four feature maps with ``channels[i]`` channels and one cell per ``strides[i]`` pixels
             (sizes that are no multiple of 32 are rounded as the network does, usually up).
         """
-        features: list[torch.Tensor] = self.network(images)
+        # Depthwise convolutions are about twice as fast with the channels innermost; the layout of
+        # the features follows that of the images, the weights stay as they are saved.
+        features: list[Tensor] = self.network(images.contiguous(memory_format=torch.channels_last))
         return tuple(features[output] for output in self._outputs)
 
 

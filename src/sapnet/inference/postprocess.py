@@ -1,0 +1,143 @@
+"""From the raw outputs of the SOLOv2 head to instances in the original image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sapnet.models.solov2_head import dynamic_masks
+from sapnet.ops.masks import masks_to_boxes
+from sapnet.ops.matrix_nms import matrix_nms
+from sapnet.structures import Instances, SegmentationOutputs
+
+_CHUNK_PIXELS = 2**24
+"""Floating point mask pixels that exist at once while masks are enlarged (64 MiB)."""
+
+
+@torch.no_grad()
+def postprocess(
+    outputs: SegmentationOutputs,
+    image_sizes: Int[Tensor, "B 2"],
+    original_sizes: Sequence[tuple[int, int]],
+    *,
+    mask_stride: int = 4,
+    score_threshold: float = 0.1,
+    mask_threshold: float = 0.5,
+    max_candidates: int = 500,
+    nms_kernel: Literal["gaussian", "linear"] = "gaussian",
+    nms_sigma: float = 2.0,
+    keep_threshold: float = 0.05,
+    max_instances: int = 100,
+) -> list[Instances]:
+    """Turn the outputs for a batch into instances (SOLOv2, 3.3.2 and 3.3.3).
+
+    Local maxima of the category probabilities above ``score_threshold`` become candidates; the
+    best ``max_candidates`` get masks. A candidate's score is its category probability times its
+    maskness (the mean probability inside its binary mask). Matrix NMS runs at the stride of the
+    mask features, so memory depends on neither the original size nor the number of cells. The
+    masks that remain are enlarged to the input, cut at the padding and resized to the original.
+
+    Args:
+        outputs: What the head returned.
+        image_sizes: (height, width) of every picture inside the padding, input frame.
+        original_sizes: (height, width) of every original image.
+        mask_stride: Input pixels per cell of the mask features.
+        score_threshold: Smallest category probability of a candidate.
+        mask_threshold: Mask probability above which a pixel belongs to the mask.
+        max_candidates: Candidates that enter Matrix NMS, per image.
+        nms_kernel: Decay function of Matrix NMS.
+        nms_sigma: Steepness of the gaussian decay.
+        keep_threshold: Smallest score after Matrix NMS.
+        max_instances: Largest number of instances per image.
+
+    Returns:
+        One ``Instances`` per image, by falling score, boxes tight around the masks, both in the
+        original frame; possibly without any instance.
+    """
+    category_probs = torch.cat(
+        [suppress_neighbours(torch.sigmoid(logits)).flatten(2) for logits in outputs.category_logits], dim=2
+    )
+    kernels = torch.cat([level.flatten(2) for level in outputs.kernels], dim=2)
+    results = []
+    for image, original_size in enumerate(original_sizes):
+        height, width = (int(side) for side in image_sizes[image])
+        # Cells of the padding take no part: neither in maskness nor in overlaps.
+        features = outputs.mask_features[image, :, : -(-height // mask_stride), : -(-width // mask_stride)]
+        scores, labels, cells = _candidates(category_probs[image], score_threshold, max_candidates)
+        probs = torch.sigmoid(dynamic_masks(kernels[image, :, cells].T, features))
+        binary = probs > mask_threshold
+        scores = scores * maskness(probs, mask_threshold)
+        scores = matrix_nms(binary, labels, scores, kernel=nms_kernel, sigma=nms_sigma)
+        order = scores.sort(descending=True, stable=True).indices
+        alive = (scores >= keep_threshold) & binary.flatten(1).any(dim=1)
+        order = order[alive[order]][:max_instances]
+        masks = _enlarge(
+            probs[order], (height, width), original_size, stride=mask_stride, threshold=mask_threshold
+        )
+        visible = masks.flatten(1).any(dim=1)
+        masks, order = masks[visible], order[visible]
+        results.append(
+            Instances(masks, masks_to_boxes(masks), scores[order], labels[order], original_size)
+        )
+    return results
+
+
+def suppress_neighbours(probs: Float[Tensor, "B K S S"]) -> Float[Tensor, "B K S S"]:
+    """Zero the cells that are not the largest of the 2 x 2 cells ending at them (points NMS).
+
+    Args:
+        probs: Category probabilities of one level.
+
+    Returns:
+        The probabilities, 0 where the cell above, to the left or diagonally above-left is larger.
+    """
+    largest = F.max_pool2d(probs, kernel_size=2, stride=1, padding=1)[:, :, :-1, :-1]
+    return torch.where(largest == probs, probs, torch.zeros_like(probs))
+
+
+def maskness(probs: Float[Tensor, "n h w"], threshold: float) -> Float[Tensor, " n"]:
+    """Return the mean probability of each mask over the cells above the threshold; 0 if none is.
+
+    Args:
+        probs: Mask probabilities.
+        threshold: What counts as inside.
+    """
+    inside = probs > threshold
+    return (probs * inside).sum(dim=(-2, -1)) / inside.sum(dim=(-2, -1)).clamp_min(1)
+
+
+def _candidates(probs: Tensor, threshold: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, labels and cells of the best pairs of class and cell of one image, best first."""
+    labels, cells = (probs > threshold).nonzero(as_tuple=True)
+    scores = probs[labels, cells]
+    best = scores.sort(descending=True, stable=True).indices[:count]
+    return scores[best], labels[best], cells[best]
+
+
+def _enlarge(
+    probs: Tensor,
+    image_size: tuple[int, int],
+    original_size: tuple[int, int],
+    *,
+    stride: int,
+    threshold: float,
+) -> Tensor:
+    """Binary masks in the original frame from mask probabilities at a stride."""
+    height, width = image_size
+    full_size = (probs.shape[-2] * stride, probs.shape[-1] * stride)
+    largest = max(full_size[0] * full_size[1], original_size[0] * original_size[1])
+    masks = torch.zeros(len(probs), *original_size, dtype=torch.bool, device=probs.device)
+    chunk = max(1, _CHUNK_PIXELS // largest)
+    for start in range(0, len(probs), chunk):
+        part = F.interpolate(
+            probs[None, start : start + chunk], full_size, mode="bilinear", align_corners=False
+        )
+        part = part[:, :, :height, :width]
+        part = F.interpolate(part, tuple(original_size), mode="bilinear", align_corners=False)
+        masks[start : start + chunk] = part[0] > threshold
+    return masks
