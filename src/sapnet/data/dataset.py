@@ -107,8 +107,8 @@ class TrainingDataset(Dataset[Sample]):
         self.training = training
         # Shared, so that workers that outlive an epoch see the new one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        # Sorted once here rather than in every worker.
-        self._counts = [len(points.rows_of(0))] if len(points.images) else []
+        if len(points.images):
+            points.rows_of(0)  # Builds its index once here rather than in every worker.
 
     def __len__(self) -> int:
         return len(self.points.images)
