@@ -31,6 +31,10 @@ click of its class; oracle: highest mask IoU with the ground truth."""
 class BagSource(Protocol):
     """What is read of a proposal store."""
 
+    def __contains__(self, image_id: int) -> bool:
+        """Whether the store has the image; one that was skipped it has not."""
+        ...
+
     def of_image(self, image_id: int) -> ImageProposals:
         """Return the proposals of one image."""
         ...
@@ -38,14 +42,14 @@ class BagSource(Protocol):
 
 @dataclass(frozen=True)
 class EvaluatedObjects:
-    """The ground truth objects that are judged, sorted by image."""
+    """The ground truth objects that are judged; those of an image lie together."""
 
     annotation_ids: Int[ndarray, " n"]
     image_ids: Int[ndarray, " n"]
     labels: Int[ndarray, " n"]
     masks: tuple[Rle, ...]
     boxes: Float[ndarray, "n 4"]
-    """Tight ``xyxy`` boxes of the masks, pixels."""
+    """``xyxy`` pixels: the boxes of the ground truth file."""
     clicks: Float[ndarray, "n 2"]
     """(x, y) of the click of each object; nan where unknown."""
 
@@ -91,7 +95,7 @@ def measure_bags(
 
     Args:
         store: Where the bags are.
-        objects: Objects sorted by image; one without a bag, or with an empty one, has no pick.
+        objects: Objects, image by image; one without a bag, or with an empty one, has no pick.
         max_proposals: Use only so many proposals per prompt, best score first; all where None.
     """
     size = len(objects.annotation_ids)
@@ -100,11 +104,12 @@ def measure_bags(
     }
     highest = np.full(size, np.nan)
     number = np.zeros(size, dtype=np.int64)
-    starts = np.flatnonzero(np.diff(objects.image_ids, prepend=np.iinfo(np.int64).min))
-    for start, stop in zip(starts, [*starts[1:], size], strict=True):
-        rows, chosen, values = _measure_image(
-            store.of_image(int(objects.image_ids[start])), objects, slice(start, stop), max_proposals
-        )
+    found = np.unique(objects.image_ids, return_index=True, return_counts=True)
+    for image_id, start, length in zip(*(part.tolist() for part in found), strict=True):
+        if image_id not in store:
+            continue
+        span = slice(start, start + length)
+        rows, chosen, values = _measure_image(store.of_image(image_id), objects, span, max_proposals)
         if not len(rows):
             continue
         number += np.bincount(rows, minlength=size)

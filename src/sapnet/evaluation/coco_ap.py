@@ -139,7 +139,7 @@ def _coco(instances: InstanceSet, annotations: list[dict[str, Any]]) -> COCO:
 def _coco_objects(instances: InstanceSet) -> COCO:
     index = np.asarray(instances.annotation_image_index)
     masks = to_rles(instances.counts, image_sizes(instances)[index])
-    boxes = mask_boxes(masks)
+    boxes = np.array(instances.boxes, dtype=np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     annotations = [
         {

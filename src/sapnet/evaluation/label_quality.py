@@ -25,7 +25,7 @@ from sapnet.evaluation.bag_picks import (
     measure_pick,
 )
 from sapnet.evaluation.label_table import Label, read_labels
-from sapnet.evaluation.matching import SIZE_NAMES, compactness, mask_boxes, size_index, to_rles
+from sapnet.evaluation.matching import SIZE_NAMES, compactness, size_index, to_rles
 from sapnet.evaluation.predictions import image_sizes, load_ground_truth, read_json
 
 SELECTED = "selected"
@@ -46,7 +46,7 @@ def evaluate_labels(
             its content. Only images that it lists are judged.
         instances: Ground truth, a file or a loaded set.
         store: The proposals that the labels were picked from; anything with
-            ``of_image(image_id) -> ImageProposals``.
+            ``image_id in store`` and ``of_image(image_id) -> ImageProposals``.
         max_proposals: How many proposals per click the selection saw; all where None.
 
     Returns:
@@ -152,7 +152,7 @@ def _objects(ground_truth: InstanceSet, judged: ndarray, table: Mapping[int, Lab
         image_ids=np.asarray(ground_truth.images.ids, dtype=np.int64)[index],
         labels=np.asarray(ground_truth.annotation_labels, dtype=np.int64)[judged],
         masks=tuple(masks),
-        boxes=mask_boxes(masks),
+        boxes=np.asarray(ground_truth.boxes, dtype=np.float64)[judged],
         clicks=clicks,
     )
 

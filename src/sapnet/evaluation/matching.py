@@ -39,7 +39,9 @@ def size_index(areas: Float[ndarray, " n"]) -> Int[ndarray, " n"]:
 
 def mask_areas(masks: Sequence[Rle]) -> Float[ndarray, " n"]:
     """Return the number of pixels of each mask."""
-    return np.asarray(coco_mask.area(list(masks)), dtype=np.float64) if masks else np.zeros(0)
+    # pycocotools 2.0.11 cannot take more than 255 masks at a time here (its length is a uint8).
+    parts = [coco_mask.area(list(masks[start : start + 255])) for start in range(0, len(masks), 255)]
+    return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
 def mask_boxes(masks: Sequence[Rle]) -> Float[ndarray, "n 4"]:

@@ -1,0 +1,68 @@
+"""Small COCO-shaped data sets for tests of evaluation and report."""
+
+from __future__ import annotations
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sapnet.data.instances import instances_from_json
+from sapnet.proposals.proposer import ImagePrompts, collect_proposals
+
+
+def rle(mask):
+    """A JSON-ready run-length object of a boolean mask."""
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in mask.shape], "counts": encoded["counts"].decode()}
+
+
+def rectangle(size, x1, y1, x2, y2):
+    mask = np.zeros(size, dtype=bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def document(size, images, objects, categories=((3, "cat"), (0, "dog"))):
+    """A COCO object. images: ids; objects: dicts with id, image_id, category_id, mask and flags."""
+    return {
+        "images": [
+            {"id": number, "file_name": f"{number}.jpg", "height": size[0], "width": size[1]}
+            for number in images
+        ],
+        "categories": [{"id": number, "name": name} for number, name in categories],
+        "annotations": [
+            {
+                **{key: value for key, value in item.items() if key != "mask"},
+                "segmentation": rle(item["mask"]),
+                "area": int(item["mask"].sum()),
+            }
+            for item in objects
+        ],
+    }
+
+
+def instance_set(*arguments, **options):
+    return instances_from_json(document(*arguments, **options), "test instances")
+
+
+class FakeStore:
+    """A proposal store in memory: image id to {annotation id: [(score, mask), ...]}."""
+
+    def __init__(self, bags, size):
+        self.bags, self.size = bags, size
+
+    def __contains__(self, image_id):
+        return image_id in self.bags
+
+    def of_image(self, image_id):
+        bags = self.bags[image_id]
+        ids = np.array(list(bags), dtype=np.int64)
+        prompts = ImagePrompts(image_id, ids, np.zeros((len(ids), 2)), np.zeros(len(ids), dtype=np.int64))
+        rows = [(place, score, mask) for place, bag in enumerate(bags.values()) for score, mask in bag]
+        return collect_proposals(
+            prompts,
+            self.size,
+            prompt_index=[row[0] for row in rows],
+            counts=[rle(row[2])["counts"].encode() for row in rows],
+            scores=[row[1] for row in rows],
+            kinds=["point"] * len(rows),
+        )
