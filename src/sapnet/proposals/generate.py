@@ -164,14 +164,12 @@ def _propose_one(proposer: Proposer, task: _Task) -> _Outcome:
     try:
         image = read_image(task.path)
     except DataError as error:
-        return _Outcome(task, problem=" ".join(error.problems))
+        return _Outcome(task, problem=f"{_named(task)}: {' '.join(error.problems)}")
     if image.shape[:2] != task.size:
         found = f"{image.shape[1]} x {image.shape[0]}"
-        return _Outcome(
-            task,
-            problem=f"{task.file_name} (image {task.prompts.image_id}) is {found} pixels after EXIF rotation, "
-            f"expected {task.size[1]} x {task.size[0]} (width x height in the points file).",
-        )
+        expected = f"{task.size[1]} x {task.size[0]} (width x height in the points file)"
+        problem = f"{_named(task)} is {found} pixels after EXIF rotation, expected {expected}."
+        return _Outcome(task, problem=problem)
     try:
         proposals = proposer.propose(image, task.prompts)
     except Exception as error:
@@ -181,6 +179,10 @@ def _propose_one(proposer: Proposer, task: _Task) -> _Outcome:
         )
         raise _ProposerFailure(message) from error
     return _Outcome(task, record=encode_record(proposals), num_proposals=proposals.num_proposals)
+
+
+def _named(task: _Task) -> str:
+    return f"{task.file_name} (image {task.prompts.image_id})"
 
 
 def _in_this_process(proposer: Proposer, tasks: Iterator[_Task]) -> Iterator[_Outcome]:

@@ -13,7 +13,7 @@ and the best of three lies between 0.74 and 0.80 (tests/integration/test_simulat
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,8 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
-from sapnet.data.rle import decode_masks, encode_mask, segmentation_to_counts
+from sapnet.data.images import read_image
+from sapnet.data.rle import decode_masks, encode_mask
 from sapnet.proposals.proposer import ImagePrompts, ImageProposals, collect_proposals, prompts_of_image
 from sapnet.proposals.simulated_masks import (
     component_at,
@@ -55,24 +56,6 @@ class _Object:
     parts: tuple[ndarray, ...]
 
 
-def load_parts(path: Path | str) -> dict[int, tuple[bytes, ...]]:
-    """Read the optional key ``parts`` of instance annotations: a list of COCO segmentations.
-
-    Args:
-        path: A COCO-shaped instances file.
-
-    Returns:
-        Annotation id to the compressed counts of its parts; annotations without the key are left out.
-    """
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    return {
-        item["id"]: tuple(segmentation_to_counts(part, sizes[item["image_id"]]) for part in item["parts"])
-        for item in content["annotations"]
-        if item.get("parts")
-    }
-
-
 class SimulatedProposer:
     """Draws three masks per click from ground truth (bench and evaluation only).
 
@@ -80,37 +63,21 @@ class SimulatedProposer:
     annotation id, ground truth of the image, pixels of the image) alone, not on the other clicks.
 
     Args:
-        instances: Ground truth; prompts are matched to it by annotation id.
+        instances: Ground truth; prompts are matched to it by annotation id. Where an instance lists
+            its ``parts`` (the embedded scenes do), these are used instead of drawn ones.
         seed: Seed of all draws.
-        parts: Known parts per annotation id (see :func:`load_parts`); preferred over drawn ones.
     """
 
     name = "simulated"
 
-    def __init__(
-        self,
-        instances: InstanceSet,
-        *,
-        seed: int = 0,
-        parts: Mapping[int, Sequence[bytes]] | None = None,
-    ) -> None:
-        self.seed = seed
-        self.settings: Mapping[str, Any] = {"seed": seed, "version": 1}
+    def __init__(self, instances: InstanceSet, *, seed: int = 0) -> None:
+        self.settings: Mapping[str, Any] = {
+            "seed": seed,
+            "version": 1,
+            "instances_crc32": zlib.crc32(instances.counts.buffer.tobytes()),
+        }
+        self._seed = seed
         self._instances = instances
-        self._parts = dict(parts or {})
-        order = np.argsort(instances.annotation_image_index, kind="stable")
-        starts = np.searchsorted(
-            instances.annotation_image_index[order], np.arange(len(instances.images.ids) + 1)
-        )
-        self._rows_of_image = {
-            int(image_id): order[starts[i] : starts[i + 1]] for i, image_id in enumerate(instances.images.ids)
-        }
-        self._sizes = {
-            int(image_id): (int(height), int(width))
-            for image_id, height, width in zip(
-                instances.images.ids, instances.images.heights, instances.images.widths, strict=True
-            )
-        }
 
     def propose(self, image: ndarray | None, prompts: ImagePrompts) -> ImageProposals:
         """Draw the masks of every prompt whose annotation id is a non-crowd object of the image.
@@ -122,8 +89,9 @@ class SimulatedProposer:
         Returns:
             Up to three proposals per click, kinds ``simulated-part``, ``-whole``, ``-group``.
         """
-        size = self._sizes[int(prompts.image_id)]
-        objects = self._objects_of(int(prompts.image_id), size)
+        image_index = self._instances.images.index_of(int(prompts.image_id))
+        size = self._instances.images.size(image_index)
+        objects = self._objects_of(image_index, size)
         color = None
         if image is not None:
             color = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB).astype(np.float32) / 255.0
@@ -135,7 +103,7 @@ class SimulatedProposer:
             target = objects.get(annotation_id)
             if target is None or target.crowd or not target.mask.any():
                 continue
-            random = np.random.default_rng([self.seed, annotation_id % 2**64])
+            random = np.random.default_rng([self._seed, annotation_id % 2**64])
             neighbours = [
                 other.mask
                 for other_id, other in objects.items()
@@ -148,12 +116,11 @@ class SimulatedProposer:
                 kinds.append(kind)
         return collect_proposals(prompts, size, prompt_index=index, counts=counts, scores=scores, kinds=kinds)
 
-    def _objects_of(self, image_id: int, size: tuple[int, int]) -> dict[int, _Object]:
+    def _objects_of(self, image_index: int, size: tuple[int, int]) -> dict[int, _Object]:
         objects = {}
-        for row in self._rows_of_image[image_id].tolist():
-            annotation_id = int(self._instances.annotation_ids[row])
-            masks = decode_masks([self._instances.counts[row], *self._parts.get(annotation_id, ())], size)
-            objects[annotation_id] = _Object(
+        for row in self._instances.rows_of(image_index).tolist():
+            masks = decode_masks([self._instances.counts[row], *self._instances.parts(row)], size)
+            objects[int(self._instances.annotation_ids[row])] = _Object(
                 mask=masks[0],
                 label=int(self._instances.annotation_labels[row]),
                 crowd=bool(self._instances.iscrowd[row]),
@@ -168,7 +135,6 @@ def simulate_proposals(
     *,
     seed: int,
     images_dir: Path | str | None = None,
-    parts: Mapping[int, Sequence[bytes]] | None = None,
 ) -> Iterator[ImageProposals]:
     """Yield the simulated proposals of every image of a point set, in its order.
 
@@ -177,17 +143,14 @@ def simulate_proposals(
         points: The clicks.
         seed: Seed of all draws.
         images_dir: Folder of the images; where given, parts follow colour.
-        parts: Known parts per annotation id.
 
     Yields:
         One :class:`ImageProposals` per image.
     """
-    proposer = SimulatedProposer(instances, seed=seed, parts=parts)
+    proposer = SimulatedProposer(instances, seed=seed)
     for index, file_name in enumerate(points.images.file_names):
         image = None
         if images_dir is not None:
-            from sapnet.data.images import read_image
-
             image = read_image(Path(images_dir) / file_name)
         yield proposer.propose(image, prompts_of_image(points, index))
 

@@ -38,8 +38,10 @@ FORMAT_VERSION = 1
 MANIFEST_NAME, DATA_NAME, INDEX_NAME = "manifest.json", "proposals.bin", "index.npy"
 JOURNAL_PATTERN = "journal-*.bin"
 INDEX_DTYPE = np.dtype(
-    [("image_id", "<i8"), ("offset", "<i8"), ("length", "<u4"), ("prompts", "<u4"), ("proposals", "<u4")]
-    + [("file", "<u4")]
+    {
+        "names": ["image_id", "offset", "length", "prompts", "proposals", "file"],
+        "formats": ["<i8", "<i8", "<u4", "<u4", "<u4", "<u4"],
+    }
 )
 _SHOWN = 10
 """How many ids a message lists before it says how many more there are."""

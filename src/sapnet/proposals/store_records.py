@@ -8,9 +8,13 @@ All numbers are little-endian; the packing of equal proposals is equal bytes.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
+import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -165,3 +169,41 @@ def scan_records(path: Path) -> Iterator[RecordPlace]:
             yield RecordPlace(image_id, offset, length, num_prompts, n)
             offset += length
             remaining -= length
+
+
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Write bytes to an unbuffered file, however many calls the system needs.
+
+    Raises:
+        OSError: The disk is full or failing; a part may have been written.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def copy_records(sources: Sequence[Path], places: Iterable[tuple[int, int, int]], target: Path) -> str:
+    """Copy records one after the other into a new file and force it to the disk.
+
+    Args:
+        sources: Files of records.
+        places: (index into ``sources``, offset, length) of each record, in the order of the copy.
+        target: The file to write; not atomic, so give a temporary name.
+
+    Returns:
+        SHA-256 of the file in hexadecimal.
+
+    Raises:
+        OSError: The disk is full or failing.
+    """
+    digest = hashlib.sha256()
+    with contextlib.ExitStack() as stack, target.open("wb") as out:
+        files = [stack.enter_context(path.open("rb")) for path in sources]
+        for source, offset, length in places:
+            files[source].seek(offset)
+            record = files[source].read(length)
+            digest.update(record)
+            out.write(record)
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()

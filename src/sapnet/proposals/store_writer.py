@@ -9,7 +9,6 @@ atomically), so the finished bytes do not depend on the order in which images ca
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -34,7 +33,7 @@ from sapnet.proposals.store import (
     build_index,
     read_manifest,
 )
-from sapnet.proposals.store_records import encode_record, record_place, scan_records
+from sapnet.proposals.store_records import copy_records, encode_record, record_place, scan_records, write_all
 
 try:
     import fcntl
@@ -129,7 +128,7 @@ class StoreWriter:
             return
         start = self._journal.tell()
         try:
-            _write_all(self._journal, record)
+            write_all(self._journal, record)
             self._unsynced += 1
             if self._unsynced >= _SYNC_EVERY:
                 self._sync()
@@ -277,33 +276,18 @@ def _write_data(folder: Path, journals: Sequence[Path], index: np.ndarray) -> di
     final = index.copy()
     final["offset"] = np.cumsum(index["length"], dtype=np.int64) - index["length"]
     final["file"] = 0
-    digest = hashlib.sha256()
     temporary = folder / f".{DATA_NAME}.part"
-    with contextlib.ExitStack() as stack, temporary.open("wb") as out:
-        sources = [stack.enter_context(path.open("rb")) for path in journals]
-        for entry in index:
-            source = sources[int(entry["file"])]
-            source.seek(int(entry["offset"]))
-            record = source.read(int(entry["length"]))
-            digest.update(record)
-            out.write(record)
-        out.flush()
-        os.fsync(out.fileno())
+    places = zip(index["file"].tolist(), index["offset"].tolist(), index["length"].tolist(), strict=True)
+    digest = copy_records(journals, places, temporary)
+    temporary.replace(folder / DATA_NAME)
     buffer = io.BytesIO()
     np.save(buffer, final, allow_pickle=False)
-    temporary.replace(folder / DATA_NAME)
     write_bytes_atomic(folder / INDEX_NAME, buffer.getvalue())
     return {
         "data_bytes": int(index["length"].sum(dtype=np.int64)),
-        "data_sha256": digest.hexdigest(),
+        "data_sha256": digest,
         "index_crc32": zlib.crc32(buffer.getvalue()),
     }
-
-
-def _write_all(file: io.FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _remove_journals(folder: Path) -> None:
