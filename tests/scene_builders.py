@@ -6,7 +6,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sapnet.data.instances import instances_from_json
-from sapnet.proposals.proposer import ImagePrompts, collect_proposals
+from sapnet.evaluation.matching import mask_areas, mask_boxes
+from sapnet.proposals.proposer import ImageProposals
 
 
 def rle(mask):
@@ -55,14 +56,20 @@ class FakeStore:
 
     def of_image(self, image_id):
         bags = self.bags[image_id]
-        ids = np.array(list(bags), dtype=np.int64)
-        prompts = ImagePrompts(image_id, ids, np.zeros((len(ids), 2)), np.zeros(len(ids), dtype=np.int64))
-        rows = [(place, score, mask) for place, bag in enumerate(bags.values()) for score, mask in bag]
-        return collect_proposals(
-            prompts,
-            self.size,
-            prompt_index=[row[0] for row in rows],
-            counts=[rle(row[2])["counts"].encode() for row in rows],
-            scores=[row[1] for row in rows],
-            kinds=["point"] * len(rows),
+        rows = [
+            (place, score, rle(mask))
+            for place, bag in enumerate(bags.values())
+            for score, mask in sorted(bag, key=lambda item: -item[0])
+        ]
+        masks = [{**row[2], "counts": row[2]["counts"].encode()} for row in rows]
+        return ImageProposals(
+            image_id=image_id,
+            image_size=self.size,
+            annotation_ids=np.array(list(bags), dtype=np.int64),
+            prompt_index=np.array([row[0] for row in rows], dtype=np.int64),
+            counts=tuple(mask["counts"] for mask in masks),
+            boxes=mask_boxes(masks).astype(np.float32),
+            scores=np.array([row[1] for row in rows], dtype=np.float32),
+            areas=mask_areas(masks).astype(np.float32),
+            kinds=("point",) * len(rows),
         )

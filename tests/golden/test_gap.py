@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scene_builders import FakeStore, document, instance_set, rectangle
 
 from sapnet.evaluation import evaluate_labels
+from scene_builders import FakeStore, document, instance_set, rectangle
 
 SIZE = (20, 40)
 

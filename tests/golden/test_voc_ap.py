@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scene_builders import instance_set, rectangle, rle
 
 from sapnet.evaluation import evaluate_voc
 from sapnet.evaluation.voc_ap import area_under_envelope
+from scene_builders import instance_set, rectangle, rle
 
 SIZE = (20, 60)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.evaluation import compactness, gap, mask_iou, rule_picks, tight_box, voc_area_ap
-from scene_builders import FakeStore, document, instance_set, rectangle, rle
 
+from oracles.evaluation import compactness, gap, mask_iou, rule_picks, tight_box, voc_area_ap
 from sapnet.evaluation import evaluate_coco, evaluate_labels, evaluate_voc
+from scene_builders import FakeStore, document, instance_set, rectangle, rle
 
 SIZE = (12, 14)
 few = settings(max_examples=12, deadline=None)

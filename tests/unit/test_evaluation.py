@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from oracles.evaluation import box_iou, mask_iou, tight_box
-from scene_builders import FakeStore, document, instance_set, rectangle, rle
 
+from oracles.evaluation import box_iou, mask_iou, tight_box
 from sapnet.errors import DataError
 from sapnet.evaluation import evaluate_coco, evaluate_labels, evaluate_voc
 from sapnet.evaluation.matching import (
@@ -18,6 +17,7 @@ from sapnet.evaluation.matching import (
     ranks_in_groups,
     size_index,
 )
+from scene_builders import FakeStore, document, instance_set, rectangle, rle
 
 SIZE = (40, 50)
 
