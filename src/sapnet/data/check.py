@@ -70,16 +70,17 @@ def check_points(
     problems += _outside(points)
     summary = _summary(points)
     warnings = [*_same_spots(points), *_class_warnings(summary), *_repeated_files(points)]
-    empty = summary["images_without_clicks"]
-    notes = []
-    if empty:
-        rows = np.setdiff1d(np.arange(len(points.images)), points.annotation_image_index)
-        names = ", ".join(points.images.file_names[int(row)] for row in rows[:5])
-        more = ", ..." if len(rows) > 5 else ""
-        notes.append(
-            f"{empty} of {summary['images']} images have no clicks and count as empty: {names}{more}"
-        )
+    notes = _notes(points, summary)
     return CheckReport(tuple(problems), tuple(warnings), tuple(notes), summary)
+
+
+def _notes(points: PointSet, summary: dict[str, Any]) -> list[str]:
+    rows = np.setdiff1d(np.arange(len(points.images)), points.annotation_image_index)
+    if len(rows) == 0:
+        return []
+    names = ", ".join(points.images.file_names[int(row)] for row in rows[:5])
+    more = ", ..." if len(rows) > 5 else ""
+    return [f"{len(rows)} of {summary['images']} images have no clicks and count as empty: {names}{more}"]
 
 
 def _image_problems(points: PointSet, folder: Path, *, decode_images: bool) -> list[str]:

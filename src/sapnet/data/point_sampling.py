@@ -17,7 +17,7 @@ from numpy import ndarray
 from sapnet.data.annotations import InstanceSet, PointSet
 from sapnet.data.coco_json import parse_extras
 from sapnet.data.columns import PointsColumn, StringColumn
-from sapnet.data.rle import decode_masks
+from sapnet.data.rle import decode_masks, mask_box
 from sapnet.errors import InputError, nearest
 
 Mode = Literal["center", "quasi-center", "random"]
@@ -118,15 +118,14 @@ _SAMPLERS: dict[str, Callable[[ndarray, np.random.Generator], ndarray]] = {
 def _sample(instances: InstanceSet, row: int, mode: Mode, seed: int) -> ndarray:
     height, width = instances.images.size(int(instances.annotation_image_index[row]))
     rng = np.random.default_rng([seed % 2**64, int(instances.annotation_ids[row]) % 2**64])
-    mask = decode_masks([instances.counts[row]], (height, width))[0]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    counts = [instances.counts[row]]
+    left, top, right, bottom = mask_box(counts, (height, width))[0].astype(int)
     least = 2 if mode == "quasi-center" else 1
-    # Ends minus starts, not counts: a mask may have gaps.
-    if len(rows) == 0 or min(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 < least:
+    if min(right - left, bottom - top) < least:
         point = _without_mask(instances, row, rng)
     else:
-        top, left = rows[0], columns[0]
-        point = _SAMPLERS[mode](mask[top : rows[-1] + 1, left : columns[-1] + 1], rng) + [left, top]
+        mask = decode_masks(counts, (height, width))[0, top:bottom, left:right]
+        point = np.array([left, top]) + _SAMPLERS[mode](mask, rng)
     return np.clip(point, 0, np.nextafter([width, height], 0))
 
 
