@@ -17,7 +17,7 @@ from sapnet.data.scene_shapes import CLASSES, Role, bar, box, disc, draw_parts, 
 
 SUPERSAMPLING = 3
 _MAX_OBJECTS = 6
-_LEAST_VISIBLE = 0.5
+_LEAST_VISIBLE = 0.6
 _LEAST_PIXELS = 90
 _SUBPIXEL_BITS = 4
 
@@ -79,7 +79,7 @@ def fill(canvas: ndarray, outline: Float[ndarray, "v 2"], value: int) -> None:
 def draw_layout(size: tuple[int, int], rng: Generator) -> Layout:
     """Draw a scene: two to six objects, often neighbours of one class that touch.
 
-    Every object shows at least half of itself and some ninety pixels.
+    Every object shows most of itself and some ninety pixels.
 
     Args:
         size: ``(height, width)`` of the image.
@@ -96,7 +96,7 @@ def draw_layout(size: tuple[int, int], rng: Generator) -> Layout:
         trial = Layout(size, objects=[*layout.objects, *group])
         if _all_visible(trial):
             layout = trial
-    layout.clutter = [_draw_piece(size, palette, rng) for _ in range(int(rng.integers(8, 18)))]
+    layout.clutter = [_draw_piece(size, palette, rng) for _ in range(int(rng.integers(6, 14)))]
     for _ in range(int(rng.integers(0, 4))):
         trial = Layout(
             size, layout.clutter, layout.objects, [*layout.occluders, _draw_piece(size, palette, rng)]
@@ -118,7 +118,7 @@ def _draw_group(layout: Layout, count: int, palette: ndarray, rng: Generator) ->
     """Draw neighbours of one class side by side, close enough to touch, much alike in colour."""
     height, width = (side * SUPERSAMPLING for side in layout.size)
     label = int(rng.integers(len(CLASSES)))
-    scale = height * np.exp(rng.uniform(np.log(0.17), np.log(0.5)))
+    scale = height * np.exp(rng.uniform(np.log(0.2), np.log(0.5)))
     own = palette[rng.choice(len(palette), 3, replace=False)]
     center = np.array([rng.uniform(0.08, 0.92) * width, rng.uniform(0.25, 0.85) * height])
     group: list[PlacedObject] = []

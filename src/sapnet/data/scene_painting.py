@@ -25,8 +25,9 @@ def paint(layout: Layout, rng: Generator) -> UInt8[ndarray, "H W 3"]:
     Returns:
         RGB image of ``layout.size``.
     """
-    height, width = (side * SUPERSAMPLING for side in layout.size)
-    canvas = _background((height, width), rng)
+    fine = (layout.size[1] * SUPERSAMPLING, layout.size[0] * SUPERSAMPLING)
+    # Ground and light have no sharp edges that matter, so they are made at the image's own size.
+    canvas = cv2.resize(_background(layout.size, rng), fine, interpolation=cv2.INTER_LINEAR)
     light = rng.uniform(0, 2 * np.pi)
     for piece in layout.clutter:
         _paint_part(canvas, piece, light)
@@ -37,9 +38,8 @@ def paint(layout: Layout, rng: Generator) -> UInt8[ndarray, "H W 3"]:
             _paint_part(canvas, part, light)
     for piece in layout.occluders:
         _paint_part(canvas, piece, light)
-    canvas *= _lighting((height, width), light, rng)
-    small = cv2.resize(canvas, (layout.size[1], layout.size[0]), interpolation=cv2.INTER_AREA)
-    return _camera(small, rng)
+    small = cv2.resize(canvas, layout.size[::-1], interpolation=cv2.INTER_AREA)
+    return _camera(small * _lighting(layout.size, light, rng), rng)
 
 
 def smooth_noise(
@@ -78,19 +78,20 @@ def _background(size: tuple[int, int], rng: Generator) -> ndarray:
         edge = np.clip(0.5 + patches[..., None] * rng.uniform(1.5, 12), 0, 1)
         canvas += (third - canvas) * edge * rng.uniform(0.3, 0.8)
     if kind in {1, 2}:
-        canvas *= 1 + rng.uniform(0.06, 0.2) * _stripes(size, rng)[..., None]
+        period = rng.uniform(5, 20)
+        canvas *= 1 + rng.uniform(0.06, 0.2) * _stripes(size, period, rng)[..., None]
     if kind == 3:
         horizon = int(rng.uniform(0.25, 0.6) * height)
         canvas[horizon:] = 0.4 * canvas[horizon:] + 0.6 * third
-        canvas[horizon:] *= 1 + 0.25 * smooth_noise((height - horizon, width), 30, rng)[..., None]
-    grain = smooth_noise(size, rng.uniform(6, 18), rng, octaves=2)[..., None]
+        canvas[horizon:] *= 1 + 0.25 * smooth_noise((height - horizon, width), 10, rng)[..., None]
+    grain = smooth_noise(size, rng.uniform(2, 6), rng, octaves=2)[..., None]
     return np.clip(canvas * (1 + rng.uniform(0.05, 0.25) * grain), 0, 1).astype(np.float32)
 
 
-def _stripes(size: tuple[int, int], rng: Generator) -> Float[ndarray, "H W"]:
-    angle, period = rng.uniform(0, np.pi), rng.uniform(14, 60)
+def _stripes(size: tuple[int, int], period: float, rng: Generator) -> Float[ndarray, "H W"]:
+    angle = rng.uniform(0, np.pi)
     y, x = np.indices(size, dtype=np.float32)
-    wobble = smooth_noise(size, 200, rng, octaves=2) * rng.uniform(0, 6)
+    wobble = smooth_noise(size, 5 * period, rng, octaves=1) * rng.uniform(0, 0.2) * period
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle) + wobble) * 2 * np.pi / period)
     return np.clip(wave * rng.uniform(1, 4), -1, 1)
 
@@ -111,10 +112,10 @@ def _paint_part(canvas: ndarray, part: PlacedPart, light: float) -> None:
     y, x = np.indices(mask.shape, dtype=np.float32)
     toward = (x / size[0] - 0.5) * np.cos(light) + (y / size[1] - 0.5) * np.sin(light)
     shade = 0.72 + 0.33 * depth + 0.3 * toward
-    shade *= 1 + 0.14 * smooth_noise(mask.shape, 24, rng)
+    shade *= 1 + 0.14 * smooth_noise(mask.shape, 24, rng, octaves=2)
     pattern = rng.random()
     if pattern < 0.22:
-        shade *= 1 + 0.16 * _stripes(mask.shape, rng)
+        shade *= 1 + 0.16 * _stripes(mask.shape, rng.uniform(14, 50), rng)
     elif pattern < 0.4:
         shade *= 1 + 0.2 * np.sign(smooth_noise(mask.shape, rng.uniform(12, 30), rng, octaves=1))
     window = np.s_[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]]
@@ -126,16 +127,25 @@ def _paint_part(canvas: ndarray, part: PlacedPart, light: float) -> None:
 def _shadow(canvas: ndarray, outlines: ndarray, rng: Generator) -> None:
     """Darken the ground below an object softly, in place."""
     (left, top), (right, bottom) = outlines.min(axis=0), outlines.max(axis=0)
-    dark = np.zeros(canvas.shape[:2], dtype=np.float32)
-    center = (int((left + right) / 2 + rng.uniform(-0.1, 0.1) * (right - left)), int(bottom))
     axes = (max(1, int((right - left) * 0.5)), max(1, int((bottom - top) * 0.1)))
-    cv2.ellipse(dark, center, axes, 0, 0, 360, 1.0, -1)
-    blurred = cv2.GaussianBlur(dark, (0, 0), max(1.0, axes[1] * 0.5))
-    canvas *= 1 - rng.uniform(0.25, 0.55) * blurred[..., None]
+    reach = 2 * axes[1]
+    dark = np.zeros((2 * (axes[1] + reach) + 1, 2 * (axes[0] + reach) + 1), dtype=np.float32)
+    middle = np.array([axes[0] + reach, axes[1] + reach])
+    cv2.ellipse(dark, middle.tolist(), axes, 0, 0, 360, 1.0, -1)
+    dark = cv2.blur(cv2.blur(dark, (axes[1] + 1, axes[1] + 1)), (axes[1] + 1, axes[1] + 1))
+    center = np.array([(left + right) / 2 + rng.uniform(-0.1, 0.1) * (right - left), bottom])
+    low = np.round(center).astype(int) - middle
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(low + dark.shape[::-1], canvas.shape[1::-1])
+    strength = rng.uniform(0.25, 0.55)
+    if x1 > x0 and y1 > y0:
+        window = dark[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]]
+        canvas[y0:y1, x0:x1] *= 1 - np.float32(strength) * window[..., None]
 
 
 def _lighting(size: tuple[int, int], light: float, rng: Generator) -> ndarray:
-    y, x = (np.indices(size, dtype=np.float32).transpose(1, 2, 0) / np.array(size) - 0.5).transpose(2, 0, 1)
+    y = np.linspace(-0.5, 0.5, size[0], dtype=np.float32)[:, None]
+    x = np.linspace(-0.5, 0.5, size[1], dtype=np.float32)[None, :]
     slope = 1 + rng.uniform(0, 0.5) * (x * np.cos(light) + y * np.sin(light))
     cast = 1 + rng.uniform(-0.12, 0.12, 3)
     return (slope[..., None] * cast).astype(np.float32)

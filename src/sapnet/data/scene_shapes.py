@@ -55,7 +55,7 @@ def bar(x0: float, y0: float, x1: float, y1: float, width: float) -> Float[ndarr
     along /= max(float(np.linalg.norm(along)), 1e-9)
     angle = np.arctan2(along[1], along[0]) + np.linspace(-np.pi / 2, np.pi / 2, 9)
     end = width / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return np.concatenate([[x1, y1] + end, [x0, y0] - end])
+    return np.concatenate([np.array([x1, y1]) + end, np.array([x0, y0]) - end])
 
 
 def box(x: float, y: float, width: float, height: float, taper: float = 0.0) -> Float[ndarray, "v 2"]:
@@ -81,9 +81,7 @@ def _figure(rng: Generator) -> list[Part]:
         reach = rng.uniform(0.24, 0.32)
         hand = (side * (width * 0.4 + reach * np.cos(angle)), shoulder + reach * np.sin(angle))
         parts.append(Part(bar(side * width * 0.4, shoulder + 0.04, *hand, thick * 0.9), "limb"))
-    body = (
-        box(0, -0.01, width, height, 0.2) if rng.random() < 0.5 else oval(0, -0.01, width / 2, height / 2)
-    )
+    body = box(0, -0.01, width, height, 0.2) if rng.random() < 0.5 else oval(0, -0.01, width / 2, height / 2)
     radius = rng.uniform(0.11, 0.14)
     return [*parts, Part(body, "body"), Part(disc(0, -0.5 + radius, radius), "head")]
 

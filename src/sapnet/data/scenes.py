@@ -29,7 +29,9 @@ from sapnet.data.scene_shapes import CLASSES
 _SIZES = ((192, 256), (192, 256), (200, 240), (184, 272), (256, 192))
 
 
-def write_scenes(folder: str | os.PathLike[str], *, num_train: int = 60, num_val: int = 30, seed: int = 0) -> None:
+def write_scenes(
+    folder: str | os.PathLike[str], *, num_train: int = 60, num_val: int = 30, seed: int = 0
+) -> None:
     """Draw the embedded data set.
 
     Writes ``images/`` (PNG), ``instances_train.json``, ``instances_val.json`` (masks of the visible
