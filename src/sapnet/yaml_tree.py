@@ -67,7 +67,7 @@ def read_yaml(text: str, source: str) -> SettingsTree:
     """
     tree = SettingsTree()
     root = _compose(text, source, tree.problems)
-    if root is None:
+    if root is None or root.tag == "tag:yaml.org,2002:null":
         return tree
     if not isinstance(root, MappingNode):
         kind = "a list" if isinstance(root, SequenceNode) else f"{root.value!r}"
