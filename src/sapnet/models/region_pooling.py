@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+_CHUNK_NUMBERS = 2**23
+"""Intermediate numbers of one matrix product (32 MiB)."""
+
 FINEST_SCALE = 56
 """Boxes of up to twice this scale sqrt(w * h), in pixels, use the finest pyramid level (FPN)."""
 
@@ -24,8 +27,8 @@ class RegionPooler(nn.Module):
             (paper); ``backbone``: each box uses every map and the channels are concatenated.
         pooling: ``box``: all cells count (paper); ``mask``: cells are weighted with the box's mask,
             so that the average over the cells is the average over the mask.
-        samples: RoIAlign samples per side of an output cell. A fixed number bounds the work of
-            large boxes; 0 takes about one per feature cell.
+        samples: RoIAlign samples per side of an output cell; a fixed number bounds the work of
+            large boxes.
         chunk: Boxes pooled at once, which bounds temporary memory.
     """
 
@@ -92,7 +95,7 @@ class RegionPooler(nn.Module):
         size, samples = self.roi_size, self.samples
         if self.mode == "backbone":
             maps = [
-                roi_align(feature, rois, size, 1 / stride, samples, aligned=True)
+                align_regions(feature, rois, size, stride=stride, samples=samples)
                 for feature, stride in zip(features, self.strides, strict=True)
             ]
             return torch.cat(maps, dim=1)
@@ -100,7 +103,7 @@ class RegionPooler(nn.Module):
         pooled = features[0].new_zeros(len(rois), features[0].shape[1], size, size)
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
             index = (levels == level).nonzero()[:, 0]
-            part = roi_align(feature, rois[index], size, 1 / stride, samples, aligned=True)
+            part = align_regions(feature, rois[index], size, stride=stride, samples=samples)
             pooled = pooled.index_copy(0, index, part)
         return pooled
 
@@ -108,17 +111,65 @@ class RegionPooler(nn.Module):
         """Soft masks of the boxes, scaled to mean 1; all 1 without a mask or where it misses the box."""
         own = masks[index.clamp_min(0)] if len(masks) else masks.new_zeros(len(boxes), 1, 1)
         rows = torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)
-        soft = roi_align(
-            own[:, None].to(boxes.dtype),
-            torch.cat((rows[:, None], boxes), dim=1),
-            self.roi_size,
-            1 / mask_stride,
-            self.samples,
-            aligned=True,
-        )
+        rois = torch.cat((rows[:, None], boxes), dim=1)
+        own = own[:, None].to(boxes.dtype)
+        soft = roi_align(own, rois, self.roi_size, 1 / mask_stride, self.samples, aligned=True)
         mean = soft.mean(dim=(-2, -1), keepdim=True)
         usable = (mean > 0) & (index >= 0)[:, None, None, None]
         return torch.where(usable, soft / mean.clamp_min(torch.finfo(soft.dtype).tiny), torch.ones_like(soft))
+
+
+def align_regions(
+    feature: Float[Tensor, "B C h w"], rois: Float[Tensor, "n 5"], size: int, *, stride: int, samples: int
+) -> Float[Tensor, "n C r r"]:
+    """RoIAlign (Mask R-CNN, section 3; the aligned variant of half-pixel centres).
+
+    On CUDA this is torchvision's operator. Elsewhere the same sums are formed as two matrix products
+    per box, because bilinear sampling on a grid is separable and torchvision's backward pass on the
+    CPU would take longer than the rest of a training step.
+
+    Args:
+        feature: Feature maps of the batch.
+        rois: Image index and ``xyxy`` in input pixels.
+        size: Output cells per side, r.
+        stride: Input pixels per feature cell.
+        samples: Samples per side of an output cell, at least 1.
+
+    Returns:
+        ``(n, C, size, size)`` in the order of ``rois``. Boxes get no gradient.
+    """
+    if feature.is_cuda:
+        return roi_align(feature, rois, size, 1 / stride, samples, aligned=True)
+    channels, height, width = feature.shape[1:]
+    columns = _sampling_weights(rois[:, [1, 3]], size, width, stride, samples)
+    rows = _sampling_weights(rois[:, [2, 4]], size, height, stride, samples)
+    chunk = max(1, _CHUNK_NUMBERS // max(1, size * channels * width))
+    parts, indices = [feature.new_zeros(0, channels, size, size)], []
+    for image in range(len(feature)):
+        # (C, h, w) -> (h, C w): one product serves all boxes of the image.
+        flat = feature[image].permute(1, 0, 2).reshape(height, channels * width)
+        for index in (rois[:, 0] == image).nonzero()[:, 0].split(chunk):
+            strips = (rows[index].flatten(0, 1) @ flat).view(len(index), size * channels, width)
+            cells = (strips @ columns[index].mT).view(len(index), size, channels, size)
+            parts.append(cells.permute(0, 2, 1, 3))
+            indices.append(index)
+    if not indices:
+        return parts[0]
+    return torch.cat(parts)[torch.cat(indices).argsort()]
+
+
+@torch.no_grad()
+def _sampling_weights(span: Tensor, size: int, length: int, stride: int, samples: int) -> Tensor:
+    """Weights ``(n, size, length)`` of the map's cells in the output cells along one axis."""
+    scaled = span / stride - 0.5
+    step = (scaled[:, 1:] - scaled[:, :1]) / (size * samples)
+    position = scaled[:, :1] + step * (torch.arange(size * samples, device=span.device) + 0.5)
+    # Samples more than a cell outside count 0; those just outside repeat the border.
+    counts = (position >= -1) & (position <= length)
+    cells = torch.arange(length, device=span.device)
+    near = 1 - (position.clamp(0, length - 1)[..., None] - cells).abs()
+    weights = near.clamp_min(0) * counts[..., None]
+    return weights.view(len(span), size, samples, length).mean(dim=2)
 
 
 def box_levels(boxes: Float[Tensor, "n 4"], num_levels: int) -> Int[Tensor, " n"]:
