@@ -19,7 +19,9 @@ paths = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1,
 
 
 @settings(deadline=None, max_examples=25)
-@given(rate=positive, decay=share, seed=st.integers(0, 2**63), sides=st.lists(st.integers(1, 4000)), path=paths)
+@given(
+    rate=positive, decay=share, seed=st.integers(0, 2**63), sides=st.lists(st.integers(1, 4000)), path=paths
+)
 def test_valid_settings_survive_dumping_and_reading(tmp_path_factory, rate, decay, seed, sides, path):
     config = Config()
     weights = path if path in NAMED_WEIGHTS else Path(path)

@@ -38,7 +38,9 @@ def test_an_empty_file_gives_the_defaults(tmp_path, text):
 
 def test_a_file_changes_only_what_it_names(tmp_path):
     file = tmp_path / "some.yaml"
-    file.write_text("optim: {learning_rate: 1e-4}\ndata: {mean: [0, 1, 2]}\nmodel: {backbone: {weights: a/b.pth}}\n")
+    file.write_text(
+        "optim: {learning_rate: 1e-4}\ndata: {mean: [0, 1, 2]}\nmodel: {backbone: {weights: a/b.pth}}\n"
+    )
     config = load_config(file)
     assert config.optim.learning_rate == 1e-4
     assert config.data.mean == (0.0, 1.0, 2.0)
