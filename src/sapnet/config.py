@@ -39,10 +39,10 @@ class DataConfig(Section):
     """Batches are padded to a multiple of this (reference configuration)."""
     mask_stride: Size = 4
     """Masks are kept at one cell per this many input pixels; SOLOv2's mask stride."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Channel means of images scaled to [0, 1] (ImageNet)."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Channel deviations of images scaled to [0, 1] (ImageNet)."""
+    mean: tuple[float, float, float] = (127 / 255, 127 / 255, 127 / 255)
+    """Channel means of images scaled to [0, 1] (EfficientNet-Lite; ResNet: 0.485, 0.456, 0.406)."""
+    std: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
+    """Channel deviations of such images (EfficientNet-Lite; ResNet: 0.229, 0.224, 0.225)."""
     batch_size: Size = 2
     """Images per process and step."""
     num_workers: Count = 1
@@ -82,9 +82,12 @@ class MilHeadConfig(Section):
     own stages, concatenated (better where a random FPN cannot be learned from few photographs)."""
     pooling: Literal["box", "mask"] = "box"
     """box: average over the whole box (paper); mask: cells outside the proposal's mask count 0."""
+    projection_channels: Count = 48
+    """Channels to which a 1x1 convolution with group normalisation brings each feature map before
+    RoIAlign; 0: none (paper). Keeps the fully connected layers small."""
     roi_size: Size = 7
     """RoIAlign output cells per side (paper: 7)."""
-    hidden_channels: Size = 1024
+    hidden_channels: Size = 512
     """Width of the two fully connected layers (paper: 1024)."""
     background_output: bool = False
     """Add a background column to the select pass, as the released code does (paper: K outputs)."""
@@ -265,10 +268,14 @@ class ModelConfig(Section):
 
 
 class OptimConfig(Section):
-    """SGD with a linear warm-up and a step schedule, as in the paper."""
+    """The optimiser, with a linear warm-up and a step schedule as in the paper."""
 
-    learning_rate: Positive = 0.01
+    name: Literal["sgd", "adamw"] = "adamw"
+    """sgd with momentum (paper) or AdamW, which needs fewer steps on a few hundred photographs."""
+    learning_rate: Positive = 5e-4
     """At reference_batch images per step; scaled linearly with the real total batch."""
+    backbone_rate_multiplier: Positive = 0.1
+    """Factor on the learning rate of the pretrained backbone (paper: 1)."""
     reference_batch: Size = 4
     momentum: Probability = 0.9
     weight_decay: NonNegative = 1e-4
@@ -281,8 +288,6 @@ class OptimConfig(Section):
     gradient_clip: Positive = 35.0
     """Largest L2 norm of the gradient (reference configuration: 35)."""
     accumulation_steps: Size = 1
-    selection_rate_multiplier: Positive = 1.0
-    """Factor on the learning rate of the multiple-instance head."""
 
 
 class TrainingConfig(Section):

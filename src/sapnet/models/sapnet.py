@@ -1,0 +1,167 @@
+"""The whole network: backbone, pyramid, pseudo-label branch and SOLOv2 branch (figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sapnet.losses.segmentation import SegmentationSums
+from sapnet.mil.agreement import segmenter_agreement
+from sapnet.mil.selection import best_valid_index, take_rows
+from sapnet.models.backbone import Backbone
+from sapnet.models.pyramid import FeaturePyramid
+from sapnet.models.selection_branch import SelectionBranch, SelectionOutputs
+from sapnet.models.solov2_head import Solov2Head
+from sapnet.structures import Batch, LossSums, PseudoLabels, SegmentationOutputs, Selection
+
+Phase = Literal["selection", "joint", "segmentation"]
+"""selection: the pseudo-label branch alone; joint: both branches, end to end; segmentation: the
+SOLOv2 branch alone, supervised by the first proposal of every bag."""
+
+
+@dataclass(frozen=True)
+class Picks:
+    """The chosen proposal of every click of a batch, for labelling."""
+
+    proposal_index: Int[Tensor, " G"]
+    """Index into the bag; -1 for an empty bag."""
+    scores: Float[Tensor, " G"]
+    """The pick's share of the bag's final scores, in [0, 1]."""
+
+
+class SapNet(nn.Module):
+    """Semantic-aware instance segmentation network.
+
+    Args:
+        backbone: Features at strides 4, 8, 16, 32.
+        pyramid: Feature pyramid over them.
+        selection: The pseudo-label branch.
+        segmentation: The SOLOv2 branch.
+        pool_backbone: The pseudo-label branch pools the backbone's stages from stride 8 on instead
+            of the pyramid.
+        map_to_masks: Pick to pseudo masks, with multi-mask supervision settings bound.
+        segmentation_sums: Loss of the SOLOv2 branch with its settings bound.
+        agreement_exponent: How strongly agreement with the SOLOv2 branch's own mask at the click
+            weighs in the picks; 0: not at all (paper).
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        pyramid: FeaturePyramid,
+        selection: SelectionBranch,
+        segmentation: Solov2Head,
+        pool_backbone: bool,
+        map_to_masks: Callable[..., PseudoLabels],
+        segmentation_sums: Callable[..., SegmentationSums],
+        agreement_exponent: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pyramid = pyramid
+        self.selection = selection
+        self.segmentation = segmentation
+        self.pool_backbone = pool_backbone
+        self.map_to_masks = map_to_masks
+        self.segmentation_sums = segmentation_sums
+        self.agreement_exponent = agreement_exponent
+
+    def forward(self, batch: Batch, phase: Phase = "joint") -> LossSums:
+        """Compute the loss sums of a training batch.
+
+        Args:
+            batch: Images, clicks, bags and draws.
+            phase: Which branches learn.
+
+        Returns:
+            Unnormalised sums and their counts; those of an inactive branch are 0.
+        """
+        stages = self.backbone(batch.images)
+        levels = self.pyramid(stages) if phase != "selection" or not self.pool_backbone else ()
+        found: SelectionOutputs | None = None
+        if phase != "segmentation":
+            found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
+        segmented: SegmentationSums | None = None
+        if phase != "selection":
+            outputs = self.segmentation(levels)
+            picks, ranking = self._supervision(found, outputs, batch)
+            segmented = self.segmentation_sums(
+                outputs, self.map_to_masks(picks, batch.bags, ranking, batch.prompts)
+            )
+        zero = stages[-1].sum() * 0.0
+        return LossSums(
+            selection=found.selection_sum if found else zero,
+            refinement_positive=found.refinement_positive_sum if found else zero,
+            refinement_negative=found.refinement_negative_sum if found else zero,
+            category=segmented.category if segmented else zero,
+            mask=segmented.mask if segmented else zero,
+            num_prompts=found.num_prompts if found else zero.detach(),
+            num_negatives=found.num_negatives if found else zero.detach(),
+            num_positive_cells=segmented.num_positive_cells if segmented else zero.detach(),
+            selected_score_sum=found.selected_score_sum if found else zero.detach(),
+        )
+
+    def segment(self, images: Float[Tensor, "B 3 H W"]) -> SegmentationOutputs:
+        """Run the part that inference needs: backbone, pyramid and SOLOv2 branch.
+
+        Args:
+            images: Normalised, padded images.
+
+        Returns:
+            Raw outputs for ``inference.postprocess``.
+        """
+        return self.segmentation(self.pyramid(self.backbone(images)))
+
+    @torch.no_grad()
+    def pick(self, batch: Batch, *, use_segmenter: bool = True) -> Picks:
+        """Choose a proposal for every click of a batch.
+
+        Args:
+            batch: Images, clicks and bags.
+            use_segmenter: Let the SOLOv2 branch's agreement weigh in where the network was built
+                with it; False while that branch is untrained.
+
+        Returns:
+            The picks.
+        """
+        stages = self.backbone(batch.images)
+        weighs_agreement = use_segmenter and self.agreement_exponent > 0
+        levels = self.pyramid(stages) if weighs_agreement or not self.pool_backbone else ()
+        found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
+        outputs = self.segmentation(levels) if weighs_agreement else None
+        picks, ranking = self._supervision(found, outputs, batch)
+        chosen = take_rows(ranking, picks.proposal_index, absent=0.0)
+        share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
+        return Picks(proposal_index=picks.proposal_index, scores=share)
+
+    def _supervision(
+        self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch
+    ) -> tuple[Selection, Float[Tensor, "G M"]]:
+        """The selection that supervises, and the scores by which alternates are ranked."""
+        bags = batch.bags
+        if found is None:
+            index = torch.where(bags.valid.any(dim=1), 0, -1)
+            scores = take_rows(bags.scores, index, absent=0.0)
+            boxes = take_rows(bags.boxes, index, absent=0.0)
+            return Selection(boxes, index, scores, torch.ones_like(scores)), bags.scores
+        if outputs is None or self.agreement_exponent == 0:
+            return found.picks, found.ranking_scores
+        agreement = segmenter_agreement(outputs, batch.prompts, bags, batch.image_sizes)
+        ranking = found.ranking_scores * agreement.clamp_min(1e-6) ** self.agreement_exponent
+        # The branch's own pick may be a mined one that does not score highest.
+        index = best_valid_index(ranking, bags.valid)
+        return (
+            Selection(
+                boxes=take_rows(bags.boxes, index, absent=0.0),
+                proposal_index=index,
+                scores=take_rows(ranking, index, absent=0.0),
+                guidance=found.picks.guidance,
+            ),
+            ranking,
+        )
