@@ -179,6 +179,17 @@ class MultiMaskConfig(Section):
     """0-based ranks by refine score of the alternate masks (released code: 1, 3, 5)."""
     weight: NonNegative = 0.5
     """Weight of the alternates together; each gets weight / (2 * number of ranks)."""
+    respect_neighbours: bool = True
+    """No alternate that covers another click of the class."""
+
+
+class AgreementConfig(Section):
+    """Agreement with the segmentation branch's own mask at the click (not in the paper)."""
+
+    exponent: NonNegative = 1.0
+    """How strongly the agreement weighs in the picks; 0: not at all (paper)."""
+    start: Probability = 0.5
+    """Share of the epochs after which it weighs in during training; labelling always uses it."""
 
 
 class SolovConfig(Section):
@@ -199,6 +210,8 @@ class SolovConfig(Section):
     (48, 192), (96, 384), (192, 768), (384, 2048))."""
     head_strides: tuple[Size, ...] = (8, 8, 16, 32, 32)
     """Strides to which the levels are resized before the towers (paper)."""
+    max_positives: Size = 400
+    """Masks per image that enter the Dice loss; bounds memory where an image has many objects."""
     center_sigma: Positive = 0.2
     """Half-size of the positive centre region as a share of the object's size (paper: 0.2)."""
 
@@ -252,6 +265,7 @@ class ModelConfig(Section):
     refinement: RefinementConfig = RefinementConfig()
     box_mining: BoxMiningConfig = BoxMiningConfig()
     multi_mask: MultiMaskConfig = MultiMaskConfig()
+    agreement: AgreementConfig = AgreementConfig()
     solov2: SolovConfig = SolovConfig()
     loss: LossConfig = LossConfig()
     inference: InferenceConfig = InferenceConfig()

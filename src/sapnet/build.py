@@ -1,0 +1,270 @@
+"""From settings to objects: the only place that knows both.
+
+Modules take plain keyword arguments; stages get their settings bound here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sapnet.config import Config, DataConfig, ModelConfig, OptimConfig
+from sapnet.data.annotations import PointSet
+from sapnet.data.dataset import BagSource, TrainingDataset
+from sapnet.inference.postprocess import postprocess
+from sapnet.losses.segmentation import segmentation_sums
+from sapnet.losses.total import total_loss
+from sapnet.mil.box_mining import mine_boxes
+from sapnet.mil.point_guidance import point_guidance
+from sapnet.mil.positives_negatives import generate_regions
+from sapnet.mil.pseudo_masks import map_to_masks
+from sapnet.models.backbone import Backbone
+from sapnet.models.layers import conv_norm
+from sapnet.models.mil_head import MilHead
+from sapnet.models.pyramid import FeaturePyramid
+from sapnet.models.region_pooling import RegionPooler
+from sapnet.models.sapnet import SapNet
+from sapnet.models.selection_branch import SelectionBranch, SelectionSettings, StageFunctions
+from sapnet.models.solov2_head import Solov2Head
+
+
+def build_model(config: ModelConfig, *, num_classes: int, mask_stride: int, pretrained: bool = True) -> SapNet:
+    """Build the whole network.
+
+    Args:
+        config: The model section.
+        num_classes: K.
+        mask_stride: Input pixels per mask cell (``data.mask_stride``).
+        pretrained: False leaves the backbone random, for weights that are loaded afterwards.
+
+    Returns:
+        The network, on the CPU, in training mode.
+
+    Raises:
+        ConfigError: Settings that the backbone does not support.
+        CheckpointError: Backbone weights that cannot be loaded.
+    """
+    backbone = Backbone(
+        config.backbone.name,
+        weights=config.backbone.weights if pretrained else "none",
+        frozen_stages=config.backbone.frozen_stages,
+        freeze_batch_norm=config.backbone.freeze_batch_norm,
+    )
+    pyramid = FeaturePyramid(backbone.channels, config.pyramid.channels, config.pyramid.num_levels)
+    segmentation = Solov2Head(
+        config.pyramid.channels,
+        num_classes,
+        level_strides=pyramid.strides,
+        num_grids=config.solov2.num_grids,
+        head_strides=config.solov2.head_strides,
+        head_channels=config.solov2.head_channels,
+        head_convs=config.solov2.head_convs,
+        mask_channels=config.solov2.mask_channels,
+        kernel_channels=config.solov2.kernel_channels,
+    )
+    ranks = config.multi_mask.ranks if config.multi_mask.enabled else ()
+    return SapNet(
+        backbone=backbone,
+        pyramid=pyramid,
+        selection=_build_selection(config, backbone, pyramid, num_classes, mask_stride),
+        segmentation=segmentation,
+        pool_backbone=config.mil_head.features == "backbone",
+        map_to_masks=partial(map_to_masks, ranks=ranks, respect_neighbours=config.multi_mask.respect_neighbours),
+        segmentation_sums=partial(
+            segmentation_sums,
+            scale_ranges=config.solov2.scale_ranges,
+            center_sigma=config.solov2.center_sigma,
+            mask_stride=mask_stride,
+            alternate_weight=config.multi_mask.weight,
+            focal_alpha=config.loss.category_focal_alpha,
+            focal_gamma=config.loss.category_focal_gamma,
+            max_positives=config.solov2.max_positives,
+        ),
+        agreement_exponent=config.agreement.exponent,
+    )
+
+
+def _build_selection(
+    config: ModelConfig, backbone: Backbone, pyramid: FeaturePyramid, num_classes: int, mask_stride: int
+) -> SelectionBranch:
+    head, guidance, regions, mining = config.mil_head, config.guidance, config.regions, config.box_mining
+    from_backbone = head.features == "backbone"
+    channels = backbone.channels[1:] if from_backbone else (pyramid.channels,) * len(pyramid.strides)
+    strides = backbone.strides[1:] if from_backbone else pyramid.strides
+    projections: list[nn.Module] = [nn.Identity() for _ in channels]
+    if head.projection_channels:
+        projections = [conv_norm(count, head.projection_channels, 1, activate=True) for count in channels]
+        channels = (head.projection_channels,) * len(channels)
+    pooler = RegionPooler(strides, roi_size=head.roi_size, mode=head.features, pooling=head.pooling)
+    guide = partial(
+        point_guidance,
+        overlap=guidance.overlap,
+        distance=guidance.distance,
+        exponent=guidance.exponent,
+        mask_stride=mask_stride,
+    )
+    generate = partial(
+        generate_regions,
+        positives=regions.positives,
+        negatives=regions.negatives,
+        scale_factors=regions.scale_factors,
+        shift=regions.shift,
+        background_iou=regions.background_iou,
+        part_iou=regions.part_iou,
+        part_min_area=regions.part_min_area,
+    )
+    mine = partial(
+        mine_boxes,
+        candidates=mining.candidates,
+        candidate_order=mining.candidate_order,
+        overlap_threshold=mining.overlap_threshold,
+        containing_threshold=mining.containing_threshold,
+        containing_tolerance=mining.containing_tolerance,
+        respect_neighbours=mining.respect_neighbours,
+    )
+    return SelectionBranch(
+        pooler=pooler,
+        head=MilHead(
+            pooler.out_channels(channels),
+            num_classes,
+            roi_size=head.roi_size,
+            hidden_channels=head.hidden_channels,
+            background_output=head.background_output,
+            dropout=head.dropout,
+        ),
+        projections=projections,
+        stages=StageFunctions(
+            guide=guide if guidance.enabled else None,
+            generate=generate,
+            mine=mine if mining.enabled else None,
+        ),
+        settings=SelectionSettings(
+            num_classes=num_classes,
+            guide_logits=guidance.apply_to == "logits",
+            refine=config.refinement.enabled,
+            refine_activation=config.refinement.class_activation,
+            select_with=config.refinement.select_with,
+            guide_refinement=config.refinement.guide,
+            focal_gamma=config.refinement.focal_gamma,
+            mine_after_select=mining.also_after_select,
+            mask_stride=mask_stride,
+        ),
+    )
+
+
+def build_total_loss(config: ModelConfig) -> partial:
+    """Bind the weights of eq. 8 and 9 to ``losses.total.total_loss``."""
+    return partial(
+        total_loss,
+        refinement_positive_weight=config.refinement.positive_weight,
+        selection_weight=config.loss.selection_weight,
+        refinement_weight=config.loss.refinement_weight,
+        mask_weight=config.loss.mask_weight,
+        category_weight=config.loss.category_weight,
+    )
+
+
+def build_postprocess(config: Config) -> partial:
+    """Bind the inference settings to ``inference.postprocess.postprocess``."""
+    settings = config.model.inference
+    return partial(
+        postprocess,
+        mask_stride=config.data.mask_stride,
+        score_threshold=settings.score_threshold,
+        mask_threshold=settings.mask_threshold,
+        max_candidates=settings.max_candidates,
+        nms_kernel=settings.nms_kernel,
+        nms_sigma=settings.nms_sigma,
+        keep_threshold=settings.keep_threshold,
+        max_instances=settings.max_instances,
+    )
+
+
+def build_dataset(
+    config: Config, points: PointSet, images_dir: Path, store: BagSource, *, training: bool
+) -> TrainingDataset:
+    """Build the data set of clicks, images and bags.
+
+    Args:
+        config: All settings.
+        points: The clicks.
+        images_dir: Folder of the images.
+        store: The proposals.
+        training: Draw sizes and flips; otherwise the fixed test size.
+
+    Returns:
+        The data set, indexed by image.
+    """
+    data: DataConfig = config.data
+    return TrainingDataset(
+        points,
+        images_dir,
+        store,
+        short_sides=data.train_short_sides if training else (data.test_short_side,),
+        max_long_side=data.max_long_side,
+        flip_probability=data.flip_probability,
+        mask_stride=data.mask_stride,
+        max_proposals=data.max_proposals,
+        num_background=config.model.regions.background_per_image,
+        num_parts=config.model.regions.parts_per_prompt,
+        mean=data.mean,
+        std=data.std,
+        seed=config.seed,
+        training=training,
+    )
+
+
+def build_optimizer(config: OptimConfig, model: SapNet, *, batch_size: int) -> torch.optim.Optimizer:
+    """Build the optimiser with two parameter groups: the backbone and everything else.
+
+    Args:
+        config: The optim section.
+        model: The network.
+        batch_size: Images per optimiser step over all processes; the rate scales with it.
+
+    Returns:
+        SGD with momentum or AdamW. Its rates are the full ones, before warm-up.
+    """
+    rate = config.learning_rate * batch_size / config.reference_batch
+    in_backbone = {id(parameter) for parameter in model.backbone.parameters()}
+
+    def trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        return [parameter for parameter in parameters if parameter.requires_grad]
+
+    groups = [
+        {
+            "params": trained(model.backbone.parameters()),
+            "lr": rate * config.backbone_rate_multiplier,
+        },
+        {
+            "params": trained(p for p in model.parameters() if id(p) not in in_backbone),
+            "lr": rate,
+        },
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+
+
+def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> float:
+    """Return the share of the full learning rate at a step.
+
+    Args:
+        config: The optim section.
+        step: 0-based optimiser step.
+        num_steps: Steps of the whole training.
+
+    Returns:
+        Linear warm-up from ``warmup_ratio`` to 1 over ``warmup_steps``, times ``decay`` for every
+        milestone (a share of training) that has passed.
+    """
+    factor = 1.0
+    if step < config.warmup_steps:
+        factor = config.warmup_ratio + (1 - config.warmup_ratio) * step / config.warmup_steps
+    passed = sum(step >= milestone * num_steps for milestone in config.milestones)
+    return factor * config.decay**passed
