@@ -64,7 +64,15 @@ def pipeline(monkeypatch):
 def files(tmp_path, monkeypatch):
     """A working folder with empty input files of the usual names."""
     monkeypatch.chdir(tmp_path)
-    for name in ("points.json", "gt.json", "val.json", "preds.json", "labels.json", "a.jpg", "model.safetensors"):
+    for name in (
+        "points.json",
+        "gt.json",
+        "val.json",
+        "preds.json",
+        "labels.json",
+        "a.jpg",
+        "model.safetensors",
+    ):
         Path(name).touch()
     for name in ("images", "store", "runs"):
         Path(name).mkdir()
@@ -169,13 +177,19 @@ def test_numpy_figures_are_numbers(pipeline, files, capsys, rng):
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (DataError("points.json", ["annotation 3: no point"]), 2, "error: 1 problem in points.json\n  annotation 3"),
+        (
+            DataError("points.json", ["annotation 3: no point"]),
+            2,
+            "error: 1 problem in points.json\n  annotation 3",
+        ),
         (JobError("the disk is full"), 1, "error: the disk is full\n"),
         (ZeroDivisionError("by\nzero"), 1, "error: ZeroDivisionError: by zero (unexpected; --debug shows"),
         (KeyboardInterrupt(), 130, "error: interrupted; the state is kept"),
     ],
 )
-def test_errors_become_messages_and_exit_codes_without_traceback(pipeline, files, capsys, error, code, message):
+def test_errors_become_messages_and_exit_codes_without_traceback(
+    pipeline, files, capsys, error, code, message
+):
     pipeline.figures = error
     assert main(["report", "runs", "--out", "x"]) == code
     out, err = capsys.readouterr()
@@ -232,13 +246,13 @@ def test_wrong_usage_is_explained_with_exit_code_2(pipeline, files, capsys, comm
 
 
 def test_missing_files_and_bad_settings_are_listed_together_before_anything_runs(pipeline, files, capsys):
-    command = "train --points point.json --images img --proposals store --val-images images --out r optim.decay=9"
+    command = "train --points point.json --images pictures --proposals store --val-images images --out r optim.decay=9"
     assert main(command.split()) == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: 4 problems in the overrides and the command line",
         "  command line: optim.decay: expected less than or equal to 1, got 9",
         "  --points: no such file or folder: point.json (did you mean 'points.json'?)",
-        "  --images: no such file or folder: img",
+        "  --images: no such file or folder: pictures",
         "  --val-images needs --val-instances",
     ]
     assert pipeline.calls == []
@@ -297,7 +311,9 @@ def test_help_of_every_verb_loads_neither_torch_nor_pydantic(run_python):
     "command", [["config", "check"], ["train", "--points", "nowhere.json"], ["config", "show", "x=1"]]
 )
 def test_settings_and_usage_errors_do_not_load_torch(run_python, command):
-    code = f"import sys; from sapnet.cli.main import main; main({command!r}); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from sapnet.cli.main import main; main({command!r}); assert 'torch' not in sys.modules"
+    )
     done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
 
@@ -324,9 +340,21 @@ def test_a_reader_that_leaves_is_no_error(run_python):
 
 
 def test_the_public_interface_is_lazy_and_complete(run_python):
-    names = "load_points load_instances propose train label predict evaluate run write_report".split()
+    names = [
+        "load_points",
+        "load_instances",
+        "propose",
+        "train",
+        "label",
+        "predict",
+        "evaluate",
+        "run",
+        "write_report",
+    ]
     assert set(names) <= set(sapnet.__all__) <= set(dir(sapnet))
-    done = run_python("-c", "import sys, sapnet; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)")
+    done = run_python(
+        "-c", "import sys, sapnet; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)"
+    )
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sapnet.nothing  # noqa: B018

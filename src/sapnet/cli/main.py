@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome: Outcome = args.command(args)
         _emit(outcome, as_json=args.json, quiet=args.quiet)
     except KeyboardInterrupt:
-        _complain(
-            "interrupted; what was finished is kept, the same command (train and run: with --resume) goes on"
-        )
+        _complain("interrupted; the state is kept, the same command continues (train and run: add --resume)")
         return INTERRUPTED
     except SapnetError as error:
         _complain(str(error), debug=args.debug)
