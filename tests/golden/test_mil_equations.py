@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from oracles.random_bags import make_bags, make_prompts
 
+from oracles.random_bags import make_bags, make_prompts
 from sapnet.losses.mil import (
     annotated_bag_scores,
     beta,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import mil_losses as oracle
 
+from oracles import mil_losses as oracle
 from sapnet.losses.total import LossCounts, total_loss
 from sapnet.structures import LossSums
 

@@ -1,10 +1,10 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import box_mining as oracle
 from oracles import boxes as box_oracle
 from oracles.random_bags import make_bags, random_case
-
 from sapnet.mil.box_mining import mine_boxes
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.ops.boxes import box_areas

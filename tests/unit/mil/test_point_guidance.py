@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import point_guidance as oracle
 from oracles.random_bags import STRIDE, make_bags, make_prompts, random_case
-
 from sapnet.mil import point_guidance as module
 from sapnet.mil.point_guidance import point_guidance
 

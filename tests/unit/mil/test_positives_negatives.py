@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import positives_negatives as oracle
 from oracles.random_bags import HEIGHT, WIDTH, make_bags, make_prompts, random_case
-
 from sapnet.mil.positives_negatives import generate_positives, generate_regions
 from sapnet.mil.scoring import bag_scores
 from sapnet.mil.selection import select

@@ -1,9 +1,9 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import pseudo_masks as oracle
 from oracles.random_bags import random_case
-
 from sapnet.mil.pseudo_masks import map_to_masks
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.structures import Selection

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import refinement as oracle
 from oracles.random_bags import make_bags, plain_scores, random_case
-
 from sapnet.mil.refinement import picking_scores, positive_guidance, refine
 from sapnet.structures import Regions, Selection
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import scoring as oracle
 from oracles.random_bags import random_case
-
 from sapnet.mil.scoring import bag_scores, class_probabilities, guide_class_logits, scores_at_label
 
 

@@ -1,9 +1,9 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import selection as oracle
 from oracles.random_bags import make_bags, plain_scores, random_case
-
 from sapnet.mil.scoring import bag_scores
 from sapnet.mil.selection import best_valid_index, select, take_rows
 

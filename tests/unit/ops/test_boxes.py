@@ -1,10 +1,10 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import boxes as oracle
-from oracles.random_bags import random_case
 from torchvision.ops import box_iou
 
+from oracles import boxes as oracle
+from oracles.random_bags import random_case
 from sapnet.ops.boxes import (
     bag_iou,
     box_areas,
