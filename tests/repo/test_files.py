@@ -90,12 +90,17 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_no_file_names_a_path_of_somebodys_machine():
-    found = []
-    for file in tracked_files():
-        if file.suffix in TEXT_ENDINGS:
-            for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-                if MACHINE_PATHS.search(line):
-                    found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
+    lines = (
+        (file, number, line)
+        for file in tracked_files()
+        if file.suffix in TEXT_ENDINGS
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+    )
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for file, number, line in lines
+        if MACHINE_PATHS.search(line)
+    ]
     assert not found
 
 
