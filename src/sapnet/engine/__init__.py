@@ -1,0 +1,1 @@
+"""Training: the loop, batches, checkpoints and the run folder."""
