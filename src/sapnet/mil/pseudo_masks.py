@@ -22,7 +22,7 @@ def map_to_masks(
     prompts: PointPrompts,
     *,
     ranks: Sequence[int] = (1, 3, 5),
-    respect_neighbours: bool = False,
+    respect_neighbours: bool = True,
 ) -> PseudoLabels:
     """Turn a selection into pseudo labels: the selected proposal's mask, then the alternates.
 
