@@ -2,10 +2,9 @@
 
 import ast
 import fnmatch
+import functools
 import re
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -15,9 +14,8 @@ FORBIDDEN_FILES = {"utils.py", "util.py", "misc.py", "helper.py", "helpers.py", 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-every_source = pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT / "src")))
 
-
+@functools.cache
 def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
@@ -44,6 +42,7 @@ def defined_names(tree: ast.AST):
             yield node.attr, node.lineno
 
 
+@functools.cache
 def avoided_words() -> list[str]:
     """The words and patterns after *Avoid* in the glossary."""
     text = (ROOT / "CONTEXT.md").read_text(encoding="utf-8")
@@ -58,46 +57,55 @@ def is_avoided(name: str, word: str) -> bool:
     return word in name.split("_")
 
 
-@every_source
-def test_files_are_short(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+def where(file: Path, line: int = 1) -> str:
+    return f"{file.relative_to(ROOT)}:{line}"
 
 
-@every_source
-def test_functions_are_short(file):
-    functions = [node for node in ast.walk(tree_of(file)) if isinstance(node, Function)]
-    too_long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in functions
-        if node.end_lineno - node.lineno + 1 > FUNCTION_LINES
+def may_speak_of_ground_truth(file: Path) -> bool:
+    return "evaluation" in file.parts or file.parts[-2:] == ("proposals", "quality.py")
+
+
+def test_files_are_short():
+    lengths = {where(file): len(file.read_text(encoding="utf-8").splitlines()) for file in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
+
+
+def test_functions_are_short():
+    lengths = {
+        f"{where(file, node.lineno)} {node.name}": node.end_lineno - node.lineno + 1
+        for file in SOURCES
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, Function)
     }
-    assert not too_long
+    assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES} == {}
 
 
-@every_source
-def test_everything_public_has_a_docstring(file):
-    tree = tree_of(file)
-    missing = [name for name, node in public_definitions(tree) if not ast.get_docstring(node)]
-    assert not missing
-    is_empty = not tree.body
-    assert is_empty or ast.get_docstring(tree), "no module docstring"
+def test_everything_public_has_a_docstring():
+    missing = [
+        f"{where(file, node.lineno)} {name}"
+        for file in SOURCES
+        for name, node in public_definitions(tree_of(file))
+        if not ast.get_docstring(node)
+    ]
+    missing += [
+        where(file) for file in SOURCES if tree_of(file).body and not ast.get_docstring(tree_of(file))
+    ]
+    assert missing == []
 
 
-@every_source
-def test_files_are_named_after_what_they_hold(file):
-    assert file.name not in FORBIDDEN_FILES
+def test_files_are_named_after_what_they_hold():
+    assert [where(file) for file in SOURCES if file.name in FORBIDDEN_FILES] == []
 
 
-@every_source
-def test_identifiers_avoid_the_words_that_the_glossary_rules_out(file):
-    ground_truth_is_the_subject = "evaluation" in file.parts
-    found = [
-        f"line {line}: {name} ({word})"
+def test_identifiers_avoid_the_words_that_the_glossary_rules_out():
+    found = {
+        f"{where(file, line)} {name} ({word})"
+        for file in SOURCES
         for name, line in defined_names(tree_of(file))
         for word in avoided_words()
-        if is_avoided(name, word) and not (word.startswith("gt") and ground_truth_is_the_subject)
-    ]
-    assert not found
+        if is_avoided(name, word) and not (word.startswith("gt") and may_speak_of_ground_truth(file))
+    }
+    assert found == set()
 
 
 def test_the_glossary_rules_words_out():
