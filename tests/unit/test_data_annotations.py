@@ -21,7 +21,11 @@ def problems_of(obj):
 
 def test_ids_are_arbitrary_and_labels_follow_the_file_order():
     points = point_set(
-        [click(-5, (1, 2), category_id=7), click(0, (3, 4), category_id=0), click(10**15, (5, 6), category_id=7)]
+        [
+            click(-5, (1, 2), category_id=7),
+            click(0, (3, 4), category_id=0),
+            click(10**15, (5, 6), category_id=7),
+        ]
     )
     assert points.annotation_labels.tolist() == [1, 0, 1]
     assert points.annotation_ids.tolist() == [-5, 0, 10**15]

@@ -40,7 +40,9 @@ def test_sixteen_bit_grey_keeps_its_shades(tmp_path):
 
 def test_a_missing_image_is_named_with_the_nearest_name(tmp_path):
     write_image(tmp_path / "street_001.png")
-    with pytest.raises(DataError, match=r"street_01\.png: there is no such image .did you mean 'street_001\.png'"):
+    with pytest.raises(
+        DataError, match=r"street_01\.png: there is no such image .did you mean 'street_001\.png'"
+    ):
         read_image(tmp_path / "street_01.png")
 
 

@@ -26,7 +26,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        cut = " (the file seems cut off)" if error.pos >= len(error.doc.rstrip()) else ""
+        at_end = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
+        cut = " (the file seems cut off)" if at_end else ""
         raise DataError(str(path), [f"not valid JSON at {place}: {error.msg}{cut}"]) from error
     except UnicodeDecodeError as error:
         raise DataError(str(path), [f"not UTF-8 text (byte {error.start})"]) from error
