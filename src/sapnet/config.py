@@ -308,10 +308,11 @@ class TrainingConfig(Section):
     """The loop."""
 
     epochs: Size = 12
-    mode: Literal["end-to-end", "two-stage", "top-score"] = "end-to-end"
+    mode: Literal["end-to-end", "two-stage", "selection-only", "top-score"] = "end-to-end"
     """end-to-end: selection and segmentation together (paper); two-stage: first the selection,
-    then a segmenter on its fixed picks (table 3); top-score: no selection, each prompt is
-    supervised by its best proposer score (the SAM-top1 baseline)."""
+    then a segmenter on its fixed picks, each for all epochs (table 3); selection-only: labels but
+    no segmenter; top-score: no selection, each prompt is supervised by its best proposer score
+    (the SAM-top1 baseline)."""
     selection_warmup_epochs: Count = 2
     """end-to-end only: epochs at the start that train the selection alone (paper: 0)."""
     precision: Literal["no", "bf16", "fp16"] = "no"

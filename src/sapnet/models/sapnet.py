@@ -72,12 +72,13 @@ class SapNet(nn.Module):
         self.segmentation_sums = segmentation_sums
         self.agreement_exponent = agreement_exponent
 
-    def forward(self, batch: Batch, phase: Phase = "joint") -> LossSums:
+    def forward(self, batch: Batch, phase: Phase = "joint", *, use_agreement: bool = False) -> LossSums:
         """Compute the loss sums of a training batch.
 
         Args:
             batch: Images, clicks, bags and draws.
             phase: Which branches learn.
+            use_agreement: In the joint phase, let the SOLOv2 branch's agreement weigh in.
 
         Returns:
             Unnormalised sums and their counts; those of an inactive branch are 0.
@@ -90,7 +91,7 @@ class SapNet(nn.Module):
         segmented: SegmentationSums | None = None
         if phase != "selection":
             outputs = self.segmentation(levels)
-            picks, ranking = self._supervision(found, outputs, batch)
+            picks, ranking = self._supervision(found, outputs if use_agreement else None, batch)
             segmented = self.segmentation_sums(
                 outputs, self.map_to_masks(picks, batch.bags, ranking, batch.prompts)
             )
