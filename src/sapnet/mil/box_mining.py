@@ -6,6 +6,7 @@ of the steps are those of the released code, the candidates those of the paper (
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -34,49 +35,41 @@ def mine_boxes(
 ) -> Selection:
     """Expand every selected box by merging larger proposals into it, then choose its proposal anew.
 
-    For each candidate g in order, with b the box so far, ``u = IoU(b, g)``, A the area of the
-    selected box or else of the proposal merged last, and u* the highest overlap merged so far,
-    nothing happens unless ``area(g) > A`` and ``u > u*``. Then
-
-    - if ``u > overlap_threshold`` (T_min1): ``b <- (g + u b) / (1 + u)``;
-    - else if ``u > containing_threshold`` (T_min2) and g contains b up to the tolerance:
-      ``b <- (u g + b) / (1 + u)``.
-
-    One pass over the candidates, no repetition. A merged box is never smaller than the selected
-    one.
+    One pass over the candidates g. With b the box so far, ``u = IoU(b, g)``, A the area of the
+    proposal merged last (at first: of b) and u* the highest overlap merged so far, g is skipped
+    unless ``area(g) > A`` and ``u > u*``. Then ``b <- (g + u b) / (1 + u)`` if
+    ``u > overlap_threshold`` (T_min1), else ``b <- (u g + b) / (1 + u)`` if
+    ``u > containing_threshold`` (T_min2) and g contains b. A box never ends smaller than it began.
 
     Args:
         selection: box_select of every prompt.
         scores: ``(G, M)`` refine scores of the proposals for the annotated class.
         bags: The proposals.
         candidates: k.
-        candidate_order: The k best by ``scores`` (paper), or the first k of the bag (released
-            code). Ineligible proposals among them are skipped, not replaced.
+        candidate_order: The k best by ``scores`` (paper), or the first k (released code).
+            Ineligible proposals among them are skipped, not replaced.
         overlap_threshold: T_min1.
         containing_threshold: T_min2.
         containing_tolerance: Input pixels by which b may stick out of g on each side.
-        respect_neighbours: Skip proposals whose mask covers another click of the class, both when
-            merging and, if the bag has others, when choosing the proposal.
+        respect_neighbours: Skip proposals that cover another click of the class, both when merging
+            and, if the bag has others, when choosing the proposal.
 
     Returns:
-        A selection with the mined boxes, without gradient. ``proposal_index`` stays where the box
-        did and its proposal is eligible; otherwise it is the eligible proposal whose box overlaps
-        the mined box most (the lowest index among equals). Scores and guidance are passed on.
+        The selection with the mined boxes. ``proposal_index`` stays where the box did and its
+        proposal is eligible; otherwise it is the eligible proposal whose box overlaps the mined
+        box most (the lowest index among equals). Scores and guidance are passed on.
     """
     mergeable = bags.valid & ~bags.covered_points if respect_neighbours else bags.valid
     order = _candidate_order(scores, bags.valid, candidate_order)[:, :candidates]  # (G, k)
-    areas = box_areas(bags.boxes)
     boxes, last_area = selection.boxes, box_areas(selection.boxes)
     best_overlap = torch.zeros_like(last_area)
     for step in range(order.shape[1]):  # each merge depends on the one before
-        candidate = order[:, step]
-        proposal = take_rows(bags.boxes, candidate, absent=0.0)
-        area = take_rows(areas, candidate, absent=0.0)
-        overlap = bag_iou(proposal[:, None], boxes)[:, 0]
-        larger = (area > last_area) & (overlap > best_overlap)
-        larger &= take_rows(mergeable, candidate, absent=False)
-        similar = larger & (overlap > overlap_threshold)
-        containing = larger & ~similar & (overlap > containing_threshold)
+        proposal = take_rows(bags.boxes, order[:, step], absent=0.0)
+        overlap, area = bag_iou(proposal[:, None], boxes)[:, 0], box_areas(proposal)
+        possible = take_rows(mergeable, order[:, step], absent=False)
+        possible &= (area > last_area) & (overlap > best_overlap)
+        similar = possible & (overlap > overlap_threshold)
+        containing = possible & (overlap > containing_threshold) & ~similar
         containing &= contains_box(proposal, boxes, tolerance=containing_tolerance)
         merged = similar | containing
         proposal_weight = torch.where(similar, 1.0, overlap) / (1 + overlap)
@@ -84,12 +77,8 @@ def mine_boxes(
         boxes = torch.where(merged[:, None], expanded, boxes)
         last_area = torch.where(merged, area, last_area)
         best_overlap = torch.where(merged, overlap, best_overlap)
-    return Selection(
-        boxes=boxes,
-        proposal_index=_proposal_of(boxes, selection, bags, mergeable),
-        scores=selection.scores,
-        guidance=selection.guidance,
-    )
+    index = _proposal_of(boxes, selection, bags, mergeable)
+    return replace(selection, boxes=boxes, proposal_index=index)
 
 
 def _candidate_order(

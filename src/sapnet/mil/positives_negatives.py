@@ -123,55 +123,55 @@ def generate_regions(
         bags: The proposals; they open the positives, in order.
         prompts: The clicks, for their ``image_index``.
         image_sizes: ``(B, 2)`` sizes ``(height, width)`` of the pictures in input pixels.
-        background_draws: ``(B, R, 4)`` uniform numbers, see ``place_background_boxes``.
-        part_draws: ``(G, S, 4)`` uniform numbers, see ``place_part_boxes``.
-        positives: Add the generated boxes to the bag (PPG); False: the positives are the bag.
-        negatives: Generate negatives (NPG); False: none.
+        background_draws: ``(B, R, 4)``, see ``place_background_boxes``.
+        part_draws: ``(G, S, 4)``, see ``place_part_boxes``.
+        positives: Add generated boxes to the bag (PPG).
+        negatives: Generate negatives (NPG).
         scale_factors: v of eq. 4.
         shift: See ``generate_positives``.
-        background_iou: T_neg1: a background box is kept if it overlaps each valid positive of its
-            image less than this and shows some of the image.
-        part_iou: T_neg2: a part box is kept if it overlaps the selected box less than this.
+        background_iou: T_neg1: background boxes overlap every valid positive of their image less.
+        part_iou: T_neg2: part boxes overlap their selected box less.
         part_min_area: Selected boxes below this area (input pixels) get no parts.
 
     Returns:
         The regions, without gradient. Generated boxes are clipped to their image; those without
-        area, and all of a prompt with an empty bag, are invalid. Negatives: all background boxes
-        image by image, then all part boxes prompt by prompt.
+        area or of an empty bag are invalid. Negatives are all background boxes that show some of
+        the image, image by image, then all part boxes, prompt by prompt.
     """
     positive_boxes, positive_valid = bags.boxes, bags.valid
-    sizes = image_sizes[prompts.image_index]
     selected = selection.proposal_index >= 0
     if positives:
         generated = generate_positives(
             selection.boxes, selection.guidance, scale_factors=scale_factors, shift=shift
         )
-        generated = clip_boxes(generated, sizes[:, None])
+        generated = clip_boxes(generated, image_sizes[prompts.image_index][:, None])
         positive_boxes = torch.cat([positive_boxes, generated], dim=1)
         positive_valid = torch.cat([positive_valid, (box_areas(generated) > 0) & selected[:, None]], dim=1)
     if not negatives:
-        return Regions(
-            positive_boxes=positive_boxes,
-            positive_valid=positive_valid,
-            negative_boxes=bags.boxes.new_zeros(0, 4),
-            negative_image_index=prompts.image_index.new_zeros(0),
-        )
+        background_draws, part_draws = background_draws[:, :0], part_draws[:, :0]
     background = place_background_boxes(background_draws.to(bags.boxes.dtype), image_sizes)
     clear = _clear_of_positives(
         background, positive_boxes, positive_valid, prompts.image_index, threshold=background_iou
     )
     clear &= box_areas(clip_boxes(background, image_sizes[:, None])) > 0
     parts = place_part_boxes(selection.boxes, part_draws.to(bags.boxes.dtype))
-    areas, part_areas = box_areas(selection.boxes)[:, None], box_areas(parts)
-    # A part lies inside, so its overlap with the selected box is the ratio of the areas.
-    partial = (part_areas < part_iou * areas) & (part_areas > 0)
-    partial &= selected[:, None] & (areas >= part_min_area)
+    partial = _partial(parts, selection.boxes, threshold=part_iou, min_area=part_min_area)
+    partial &= selected[:, None]
     return Regions(
         positive_boxes=positive_boxes,
         positive_valid=positive_valid,
         negative_boxes=torch.cat([background[clear], parts[partial]]),
         negative_image_index=torch.cat([clear.nonzero()[:, 0], prompts.image_index[partial.nonzero()[:, 0]]]),
     )
+
+
+def _partial(
+    parts: Float[Tensor, "G S 4"], boxes: Float[Tensor, "G 4"], *, threshold: float, min_area: float
+) -> Bool[Tensor, "G S"]:
+    """Which part boxes have area, overlap their box less than the threshold, and may be had at all."""
+    areas, part_areas = box_areas(boxes)[:, None], box_areas(parts)
+    # A part lies inside, so its overlap with the box is the ratio of the areas.
+    return (part_areas < threshold * areas) & (part_areas > 0) & (areas >= min_area)
 
 
 def _clear_of_positives(
