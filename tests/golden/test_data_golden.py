@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracles.mask_grid import quasi_center_weights
 
+from oracles.mask_grid import quasi_center_weights
 from sapnet.data.mask_grid import mask_shares, masks_on_grid
 from sapnet.data.point_sampling import quasi_center
 from sapnet.data.rle import encode_mask, run_lengths

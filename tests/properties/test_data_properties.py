@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import torch
-from data_builders import click, document, image_entry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from oracles.mask_grid import covered_clicks, mask_on_input_grid, quasi_center_weights
 
+from data_builders import click, document, image_entry
+from oracles.mask_grid import covered_clicks, mask_on_input_grid, quasi_center_weights
 from sapnet.data.annotations import ImagePoints, points_from_json, points_to_json
 from sapnet.data.bags import bags_of_image
 from sapnet.data.mask_grid import mask_shares

@@ -7,8 +7,8 @@ import pickle
 
 import numpy as np
 import pytest
-from data_builders import click, document, image_entry, point_set, write_json
 
+from data_builders import click, document, image_entry, point_set, write_json
 from sapnet.data.annotations import load_points, points_from_json, points_to_json, save_points
 from sapnet.errors import DataError
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from data_builders import click, document, image_entry, write_image, write_json
 from PIL import Image
 
+from data_builders import click, document, image_entry, write_image, write_json
 from sapnet.data.check import check_points
 
 
@@ -56,11 +56,12 @@ def test_every_bad_image_is_named(tmp_path):
 
 
 def test_headers_alone_miss_a_cut_file_but_are_enough_for_sizes(tmp_path):
-    write_image(tmp_path / "images" / "a.png")
-    (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "a.png").read_bytes()[:3000])
-    path = write_json(tmp_path / "points.json", document())
-    assert check_points(path, tmp_path / "images", decode_images=False).ok
-    assert not check_points(path, tmp_path / "images").ok
+    path = tmp_path / "images" / "a.jpg"
+    write_image(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    points = write_json(tmp_path / "points.json", document(images=[image_entry(name="a.jpg")]))
+    assert check_points(points, tmp_path / "images", decode_images=False).ok
+    assert not check_points(points, tmp_path / "images").ok
 
 
 def test_points_outside_the_image_are_problems(tmp_path):

@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from data_builders import (
     FakeStore,
     box_mask,
@@ -18,8 +20,6 @@ from data_builders import (
     training_dataset,
     write_image,
 )
-from torch.utils.data import DataLoader
-
 from sapnet.data.collate import collate, pad_images
 from sapnet.data.dataset import PredictionDataset, image_generator
 from sapnet.errors import DataError

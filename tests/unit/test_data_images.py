@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_builders import write_image
 from PIL import Image
 
+from data_builders import write_image
 from sapnet.data.images import image_size, read_image
 from sapnet.errors import DataError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_builders import box_mask, document
 
+from data_builders import box_mask, document
 from sapnet.data.instances import instances_from_json, load_instances
 from sapnet.data.rle import decode_masks, encode_mask, segmentation_to_counts
 from sapnet.errors import DataError

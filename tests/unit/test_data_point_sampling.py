@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_builders import box_mask, document, image_entry
 
+from data_builders import box_mask, document, image_entry
 from sapnet.data.instances import instances_from_json
 from sapnet.data.point_sampling import quasi_center, sample_points
 from sapnet.data.rle import encode_mask

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_builders import box_mask
 
+from data_builders import box_mask
 from sapnet.data.mask_grid import mask_shares, masks_on_grid
 from sapnet.data.rle import decode_masks, encode_mask, mask_area, mask_box, masks_cover_points, run_lengths
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from data_builders import box_mask
 
+from data_builders import box_mask
 from sapnet.data.rle import encode_mask
 from sapnet.data.transforms import (
     Geometry,

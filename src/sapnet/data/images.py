@@ -63,10 +63,12 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[ndarray, "H W 3"]:
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return ``(height, width)`` of an image after its EXIF rotation, reading only its header.
+    """Return ``(height, width)`` of an image after its EXIF rotation.
+
+    Only the header is read, but all of a PNG file, whose EXIF data may come last.
 
     Raises:
-        DataError: There is no such file, or its header cannot be read; the file is named.
+        DataError: There is no such file, or it cannot be read; the file is named.
     """
     (height, width), turned = stored_size(path)
     return (width, height) if turned else (height, width)
@@ -75,8 +77,10 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 def stored_size(path: str | os.PathLike[str]) -> tuple[tuple[int, int], bool]:
     """Return ``(height, width)`` as stored, and whether EXIF turns it by a quarter.
 
+    Reads what :func:`image_size` reads.
+
     Raises:
-        DataError: There is no such file, or its header cannot be read; the file is named.
+        DataError: There is no such file, or it cannot be read; the file is named.
     """
     path = Path(path)
     try:

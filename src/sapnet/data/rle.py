@@ -41,9 +41,12 @@ def decode_masks(counts: Sequence[bytes], size: tuple[int, int]) -> Bool[ndarray
 
 def mask_area(counts: Sequence[bytes], size: tuple[int, int]) -> Int[ndarray, " n"]:
     """Return the number of pixels of each mask."""
-    if len(counts) == 0:
-        return np.zeros(0, dtype=np.int64)
-    return np.asarray(coco_mask.area(_objects(counts, size)), dtype=np.int64).reshape(-1)
+    areas = np.zeros(len(counts), dtype=np.int64)
+    # With NumPy 2, pycocotools' area fails for more than 255 masks at once.
+    for start in range(0, len(counts), 255):
+        part = slice(start, start + 255)
+        areas[part] = coco_mask.area(_objects(counts[part], size))
+    return areas
 
 
 def mask_box(counts: Sequence[bytes], size: tuple[int, int]) -> Float[ndarray, "n 4"]:

@@ -52,7 +52,6 @@ def oval(x: float, y: float, radius_x: float, radius_y: float) -> Float[ndarray,
 def bar(x0: float, y0: float, x1: float, y1: float, width: float) -> Float[ndarray, "v 2"]:
     """Return the outline of a straight bar with round ends between two points."""
     along = np.array([x1 - x0, y1 - y0])
-    along /= max(float(np.linalg.norm(along)), 1e-9)
     angle = np.arctan2(along[1], along[0]) + np.linspace(-np.pi / 2, np.pi / 2, 9)
     end = width / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     return np.concatenate([np.array([x1, y1]) + end, np.array([x0, y0]) - end])

@@ -118,7 +118,7 @@ def move_masks(counts: Sequence[bytes], geometry: Geometry, *, stride: int) -> B
     grid = masks_on_grid(
         counts, geometry.original_size, np.minimum(y, height), np.minimum(x / geometry.scale_x, width)
     )
-    return torch.from_numpy(np.ascontiguousarray(grid[:, :, ::-1] if geometry.flipped else grid))
+    return torch.from_numpy(grid[:, :, ::-1].copy() if geometry.flipped else grid)
 
 
 def normalise(
