@@ -135,7 +135,7 @@ def fit(
         with progress, _interrupt_flag() as interrupted:
             for epoch in range(resumed // loop.steps_per_epoch, len(plan)):
                 for _ in loop.epoch(epoch, progress):
-                    if interrupted:
+                    if interrupted and loop.between_updates:
                         loop.save()
                         raise KeyboardInterrupt
                 if evaluate is not None and loop.is_evaluated(epoch):
@@ -182,6 +182,11 @@ class _Loop:
             self.state = _State(step=found["step"], bad_images=dict.fromkeys(found["bad_images"]))
         return self.state.step
 
+    @property
+    def between_updates(self) -> bool:
+        """Whether no gradients wait to be applied; a checkpoint does not hold those."""
+        return self.state.step % self.config.optim.accumulation_steps == 0 or self.state.step == self.num_steps
+
     def save(self) -> None:
         """Write a checkpoint of the present step."""
         if self.accelerator.is_main_process:
@@ -227,13 +232,17 @@ class _Loop:
             num_workers=config.data.num_workers,
             pin_memory=accelerator.device.type == "cuda",
         )
+        since_last = self.state.step % config.training.checkpoint_steps
         for loaded in loader:
             self._report_bad(loaded.problems, progress)
             means = self._step(loaded.batch, self.plan[epoch])
             self.state.step += 1
             self._log(means, epoch, progress)
-            if self.state.step % config.training.checkpoint_steps == 0 or self.state.step == self.num_steps:
+            since_last += 1
+            due = since_last >= config.training.checkpoint_steps and self.between_updates
+            if due or self.state.step == self.num_steps:
                 self.save()
+                since_last = 0
             yield
 
     def _report_bad(self, problems: Sequence[str], progress: Progress) -> None:

@@ -1,0 +1,133 @@
+"""Prediction over image files with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pycocotools import mask as coco_mask
+
+from sapnet.data.collate import pad_images
+from sapnet.data.dataset import PredictionDataset
+from sapnet.errors import DataError
+from sapnet.models.sapnet import SapNet
+from sapnet.progress import Progress
+from sapnet.structures import Instances
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One image's instances, or why there are none."""
+
+    path: Path
+    instances: Instances | None
+    problem: str = ""
+
+
+def list_images(given: Sequence[Path]) -> list[Path]:
+    """Expand folders to the images in them, sorted by name; files are taken as they are.
+
+    Args:
+        given: Files and folders.
+
+    Returns:
+        Image files in the order given.
+
+    Raises:
+        DataError: A path is not there, or a folder holds no image.
+    """
+    found: list[Path] = []
+    problems = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                problems.append(f"{path}: no images in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            problems.append(f"{path}: no such file or folder")
+    if problems:
+        raise DataError("the images to predict", problems)
+    return found
+
+
+@torch.no_grad()
+def predict_images(
+    model: SapNet,
+    dataset: PredictionDataset,
+    postprocess: Callable[..., list[Instances]],
+    *,
+    size_divisor: int,
+    device: torch.device,
+    title: str = "predict",
+    quiet: bool = False,
+) -> Iterator[Predicted]:
+    """Predict the instances of one image after another.
+
+    Args:
+        model: The trained network.
+        dataset: The images.
+        postprocess: ``inference.postprocess.postprocess`` with its settings bound.
+        size_divisor: Padded sizes are multiples of this.
+        device: Where to compute.
+        title: Title of the progress display.
+        quiet: Show no progress.
+
+    Yields:
+        Instances in the original frame, or the reason why an image could not be read.
+    """
+    was_training = model.training
+    model.eval().to(device)
+    with Progress(len(dataset), title, quiet=quiet) as progress:
+        for row in range(len(dataset)):
+            try:
+                item = dataset[row]
+            except DataError as error:
+                yield Predicted(dataset.paths[row], None, "; ".join(error.problems))
+                progress.advance(1)
+                continue
+            images, sizes = pad_images([item.image], size_divisor=size_divisor)
+            outputs = model.segment(images.to(device))
+            (instances,) = postprocess(outputs, sizes.to(device), [item.geometry.original_size])
+            yield Predicted(item.path, instances.to("cpu"))
+            progress.advance(1)
+    model.train(was_training)
+
+
+def coco_results(instances: Instances, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Write the instances of an image as COCO results.
+
+    Args:
+        instances: In the original frame.
+        image_id: Id of the image.
+        category_ids: Category id of every label.
+
+    Returns:
+        One entry per instance, best first.
+    """
+    if len(instances.scores) == 0:
+        return []
+    masks = instances.masks.to(torch.uint8).permute(1, 2, 0).numpy()
+    encoded = coco_mask.encode(masks.copy(order="F"))
+    results = []
+    for rle, box, score, label in zip(
+        encoded, instances.boxes.tolist(), instances.scores.tolist(), instances.labels.tolist(), strict=True
+    ):
+        left, top, right, bottom = box
+        results.append(
+            {
+                "image_id": image_id,
+                "category_id": category_ids[label],
+                "bbox": [left, top, right - left, bottom - top],
+                "score": round(score, 6),
+                "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+            }
+        )
+    return results

@@ -1,0 +1,152 @@
+"""Labelling: one mask per clicked object, with its score and the proposal it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from sapnet.data.annotations import PointSet
+from sapnet.data.dataset import BagSource, TrainingDataset
+from sapnet.engine.loading import batch_loader
+from sapnet.errors import DataError
+from sapnet.labels.picks import picked_only
+from sapnet.models.sapnet import SapNet
+from sapnet.progress import Progress
+from sapnet.proposals.proposer import ImageProposals
+
+
+def pick_proposals(
+    model: SapNet,
+    dataset: TrainingDataset,
+    *,
+    size_divisor: int,
+    mask_stride: int,
+    use_segmenter: bool,
+    device: torch.device,
+    num_workers: int = 0,
+    skip_bad: bool = False,
+    quiet: bool = False,
+) -> dict[int, tuple[int, float]]:
+    """Choose a proposal for every click of a data set.
+
+    Args:
+        model: The trained network.
+        dataset: Samples at test size.
+        size_divisor: Padded sizes are multiples of this.
+        mask_stride: Input pixels per mask cell.
+        use_segmenter: Whether the SOLOv2 branch has been trained and may weigh in.
+        device: Where to compute.
+        num_workers: Loader processes.
+        skip_bad: Leave out images that cannot be read instead of failing.
+        quiet: Show no progress.
+
+    Returns:
+        Annotation id to (index in the bag or -1, score in [0, 1]).
+
+    Raises:
+        DataError: Images cannot be read and ``skip_bad`` is off.
+    """
+    model.eval().to(device)
+    picks: dict[int, tuple[int, float]] = {}
+    problems: list[str] = []
+    # One image at a time: the result does not depend on what else is in a batch.
+    loader = batch_loader(
+        dataset,
+        [[row] for row in range(len(dataset))],
+        size_divisor=size_divisor,
+        mask_stride=mask_stride,
+        num_workers=num_workers,
+    )
+    with Progress(len(dataset), "label", quiet=quiet) as progress:
+        for loaded in loader:
+            problems += loaded.problems
+            if loaded.batch is not None and len(loaded.batch.prompts.xy):
+                found = model.pick(loaded.batch.to(device), use_segmenter=use_segmenter)
+                ids = loaded.batch.prompts.annotation_ids.tolist()
+                chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
+                picks.update(zip(ids, chosen, strict=True))
+            progress.advance(1)
+    if problems and not skip_bad:
+        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
+    return picks
+
+
+def top_score_picks(points: PointSet) -> dict[int, tuple[int, float]]:
+    """Pick the proposal with the highest proposer score everywhere: the baseline without a model.
+
+    Args:
+        points: The clicks.
+
+    Returns:
+        Annotation id to (0, 1.0), as ``pick_proposals`` returns it.
+    """
+    return {int(item): (0, 1.0) for item in points.annotation_ids}
+
+
+def label_document(points: PointSet, store: BagSource, picks: dict[int, tuple[int, float]]) -> dict[str, Any]:
+    """Write picks as COCO instances (run lengths).
+
+    Args:
+        points: The clicks.
+        store: The proposals.
+        picks: Annotation id to (index in the bag or -1, score).
+
+    Returns:
+        A COCO document: every annotation has the click's id, ``score``, ``point``, ``proposal``
+        (index in the bag), ``prompt_kind`` and ``proposer_score``. Clicks without any proposal are
+        listed under ``unlabelled``.
+    """
+    annotations: list[dict[str, Any]] = []
+    for row, image_id in enumerate(points.images.ids.tolist()):
+        clicks = points.of_image(row)
+        if len(clicks.annotation_ids):
+            annotations += _of_image(points, clicks, store.of_image(image_id), picks)
+    labelled = {item["id"] for item in annotations}
+    return {
+        "info": {"description": "instance masks selected by sapnet from one click per object"},
+        "images": [
+            {"id": int(image_id), "file_name": name, "width": int(width), "height": int(height)}
+            for image_id, name, width, height in zip(
+                points.images.ids,
+                points.images.file_names,
+                points.images.widths,
+                points.images.heights,
+                strict=True,
+            )
+        ],
+        "categories": [{"id": item.id, "name": item.name} for item in points.categories],
+        "annotations": annotations,
+        "unlabelled": [int(item) for item in points.annotation_ids if int(item) not in labelled],
+    }
+
+
+def _of_image(
+    points: PointSet, clicks: Any, proposals: ImageProposals, picks: dict[int, tuple[int, float]]
+) -> Iterator[dict[str, Any]]:
+    """Annotations of one image, in the order of its clicks."""
+    wanted = {int(item): picks[int(item)][0] for item in clicks.annotation_ids if int(item) in picks}
+    chosen = picked_only(proposals, wanted)
+    place = {int(item): row for row, item in enumerate(clicks.annotation_ids)}
+    for item, prompt in enumerate(chosen.prompt_index.tolist()):
+        annotation_id = int(chosen.annotation_ids[prompt])
+        row = place[annotation_id]
+        left, top, right, bottom = (float(side) for side in chosen.boxes[item])
+        yield {
+            "id": annotation_id,
+            "image_id": int(proposals.image_id),
+            "category_id": points.category_id_of(int(clicks.labels[row])),
+            "segmentation": {"size": list(proposals.image_size), "counts": chosen.counts[item].decode("ascii")},
+            "bbox": [left, top, right - left, bottom - top],
+            "area": float(chosen.areas[item]),
+            "iscrowd": 0,
+            "score": round(float(np.clip(picks[annotation_id][1], 0.0, 1.0)), 6),
+            "point": [float(value) for value in clicks.xy[row]],
+            "proposal": int(picks[annotation_id][0]),
+            "prompt_kind": chosen.kinds[item],
+            "proposer_score": float(chosen.scores[item]),
+        }
+
+
