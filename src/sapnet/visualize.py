@@ -105,7 +105,11 @@ def draw_mask(
 
 
 def draw_click(
-    image: UInt8[ndarray, "H W 3"], xy: Float[ndarray, " 2"] | Sequence[float], color: Color = (255, 60, 60)
+    image: UInt8[ndarray, "H W 3"],
+    xy: Float[ndarray, " 2"] | Sequence[float],
+    color: Color = (255, 60, 60),
+    *,
+    share: float = 1 / 60,
 ) -> UInt8[ndarray, "H W 3"]:
     """Draw a click as a ringed dot that shows on any background.
 
@@ -113,10 +117,11 @@ def draw_click(
         image: RGB.
         xy: (x, y) pixels, origin at the top-left corner of the top-left pixel.
         color: RGB of the dot.
+        share: Radius of the dot as a share of the image's long side.
     """
     canvas = image.copy()
     center = (math.floor(xy[0]), math.floor(xy[1]))
-    radius = max(2, round(max(image.shape[:2]) / 60))
+    radius = max(1, round(max(image.shape[:2]) * share))
     for size, ink in ((radius + 2, _INK), (radius + 1, (255, 255, 255)), (radius, color)):
         cv2.circle(canvas, center, size, ink, -1, cv2.LINE_AA)
     return canvas

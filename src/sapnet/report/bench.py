@@ -41,7 +41,7 @@ def bench_sections(folder: Path) -> tuple[str, list[Markup]]:
     note = "Mean over seeds, plus or minus the spread; the number of seeds in brackets."
     parts: list[object] = [table(f"{name}{words}", ["", *metrics], table_rows, note=note)]
     parts += [
-        bar_chart(f"{metric}{words}", bars, largest=max(value or 0.0 for _, value, _ in bars) or 1.0)
+        bar_chart(f"{metric}{words}", bars, largest=_largest(bars), distinct=False)
         for metric in metrics[:2]
         if (bars := _bars(rows, content, metric))
     ]
@@ -78,3 +78,7 @@ def _bars(
 ) -> list[tuple[str, float | None, str]]:
     known = [(row, (row.get("metrics", {}).get(metric) or {}).get("mean")) for row in rows]
     return [(_label(row, bench), mean, f"{mean:.3f}") for row, mean in known if mean is not None]
+
+
+def _largest(bars: list[tuple[str, float | None, str]]) -> float:
+    return max((value or 0.0 for _, value, _ in bars), default=0.0) or 1.0

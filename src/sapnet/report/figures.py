@@ -48,13 +48,20 @@ def line_chart(title: str, series: Mapping[str, Points], *, x_label: str = "step
     return tag("figure", tag("figcaption", title), drawing, legend)
 
 
-def bar_chart(title: str, bars: Sequence[tuple[str, float | None, str]], *, largest: float = 1.0) -> Markup:
+def bar_chart(
+    title: str,
+    bars: Sequence[tuple[str, float | None, str]],
+    *,
+    largest: float = 1.0,
+    distinct: bool = True,
+) -> Markup:
     """Draw horizontal bars, each with its name and figure.
 
     Args:
         title: Heading of the chart.
         bars: (name, length or None, figure as text), one per bar.
         largest: Length of a full bar.
+        distinct: Give the first four bars colours of their own.
     """
     row, name_width, bar_width = 30.0, 170.0, 360.0
     parts: list[Markup] = []
@@ -71,7 +78,7 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float | None, str]], *, larg
                 width=f"{length:.1f}",
                 height=20,
                 rx=3,
-                class_=f"bar bar-{index + 1}",
+                class_=f"bar bar-{index + 1}" if distinct else "bar",
             ),
             tag("text", figure, x=name_width + bar_width + 8, y=y + 14, class_="figure"),
         ]

@@ -129,19 +129,16 @@ def _render(
     if example is None:
         return None
     size = (example.image.shape[0], example.image.shape[1])
-    masks = [example.pick, *([example.truth] if example.truth else []), *example.counts[:1]]
-    boxes = mask_box(masks, size)
-    around = [box for box in boxes.tolist() if box[2] > box[0]]
-    if example.click is not None:
-        x, y = example.click
-        around.append([x - 8, y - 8, x + 8, y + 8])
-    window = crop_around(around or [[0, 0, size[1], size[0]]], size)
+    window = _window(example, size)
 
     def view(
         counts: bytes | None, color: tuple[int, int, int], heading: str, detail: str, **mark: Any
     ) -> Markup:
         mask = None if counts is None else decode_masks([counts], size)[0]
-        drawn = panel(example.image, window, mask=mask, color=color, click=example.click)
+        # The dot would hide small objects, so it is drawn where there is no mask.
+        drawn = panel(
+            example.image, window, mask=mask, color=color, click=example.click if mask is None else None
+        )
         picture = album.picture(drawn, f"{heading} {detail} for {example.title}")
         return tag("figure", picture, tag("figcaption", tag("b", heading), " ", detail), **mark)
 
@@ -185,6 +182,22 @@ def _article(run: RunContents, example: _Example, views: list[Markup], strip: li
         tag("div", *views, class_="strip main", tabindex="0", role="group", aria_label=example.title),
         join(below) if strip else None,
     )
+
+
+def _window(example: _Example, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return a crop around the masks; a mask far larger than the object is cut off."""
+    first, *others = (counts for counts in (example.truth, example.pick, *example.counts[:1]) if counts)
+    boxes = mask_box([first, *others], size)
+    boxes = boxes[boxes[:, 2] > boxes[:, 0]]
+    if example.click is not None:
+        x, y = example.click
+        boxes = np.concatenate([boxes, [[x - 8, y - 8, x + 8, y + 8]]])
+    if not len(boxes):
+        return slice(0, size[0]), slice(0, size[1])
+    reach = 1.5 * max(16.0, float((boxes[0, 2:] - boxes[0, :2]).max()))
+    low, high = boxes[0, :2] - reach, boxes[0, 2:] + reach
+    boxes[:, :2], boxes[:, 2:] = np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)
+    return crop_around(boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)], size)
 
 
 def _shown_rows(example: _Example) -> list[int]:

@@ -29,11 +29,11 @@ def join(parts: Iterable[object]) -> Markup:
     return Markup("".join(text(part) for part in parts))
 
 
-def tag(name: str, *children: object, **attributes: Any) -> Markup:
+def tag(element: str, /, *children: object, **attributes: Any) -> Markup:
     """Build an element.
 
     Args:
-        name: Element name.
+        element: Its name.
         *children: Text (escaped), ``Markup``, or None (left out).
         **attributes: ``class_`` is class, an inner ``_`` is ``-``; None and False are left out and
             True stands alone.
@@ -43,9 +43,10 @@ def tag(name: str, *children: object, **attributes: Any) -> Markup:
         for key, value in attributes.items()
         if value is not None and value is not False
     )
-    if name in _WITHOUT_END and not children:
-        return Markup(f"<{name}{written}/>")
-    return Markup(f"<{name}{written}>{join(child for child in children if child is not None)}</{name}>")
+    if element in _WITHOUT_END and not children:
+        return Markup(f"<{element}{written}/>")
+    inside = join(child for child in children if child is not None)
+    return Markup(f"<{element}{written}>{inside}</{element}>")
 
 
 def table(

@@ -17,6 +17,8 @@ from sapnet.visualize import draw_click, draw_instances
 TRAINING_IMAGES, VALIDATION_IMAGES = 8, 6
 """How many images are shown."""
 _LONG_SIDE = 440
+_MAX_CAPTIONS = 12
+"""More names and scores than this would hide the picture."""
 _MIN_SCORE = 0.3
 """Predictions below this score are not drawn."""
 
@@ -42,8 +44,8 @@ def training_section(run: RunContents, album: Album) -> Markup | None:
             continue
         for pick in picks:
             if pick.get("point"):
-                drawn = draw_click(drawn, pick["point"])
-        words = f"{entry['file_name']} with {len(picks)} picked masks and their clicks"
+                drawn = draw_click(drawn, pick["point"], share=1 / 150)
+        words = f"{entry['file_name']}: {_count(len(picks), 'picked mask')}"
         figures.append(_figure(album, drawn, words))
     if not figures:
         return None
@@ -75,8 +77,8 @@ def validation_section(run: RunContents, album: Album) -> Markup | None:
         if predicted is None or expected is None:
             continue
         pair = [
-            _figure(album, predicted, f"Predicted in {name}: {len(shown)} instances"),
-            _figure(album, expected, f"Ground truth of {name}: {len(objects)} instances"),
+            _figure(album, predicted, f"Predicted in {name}: {_count(len(shown), 'instance')}"),
+            _figure(album, expected, f"Ground truth of {name}: {_count(len(objects), 'instance')}"),
         ]
         parts.append(tag("div", *pair, class_="pair"))
     if not parts:
@@ -104,9 +106,13 @@ def _draw(
     image: np.ndarray, items: Sequence[Mapping[str, Any]], names: Mapping[int, str]
 ) -> np.ndarray | None:
     try:
-        return draw_instances(image, items, names)
+        return draw_instances(image, items, names, captions=len(items) <= _MAX_CAPTIONS)
     except (ValueError, KeyError):  # a mask of another size or without a category: not drawable
         return None
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _figure(album: Album, image: np.ndarray, words: str) -> Markup:

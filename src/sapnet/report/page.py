@@ -60,7 +60,8 @@ svg .tick { fill: var(--soft); font-size: 11px; }
 svg .grid { stroke: var(--rule); }
 svg .track { fill: var(--panel); }
 svg .bar { fill: var(--neutral); }
-svg .bar-1 { fill: var(--series-1); } svg .bar-2 { fill: var(--series-2); } svg .bar-4 { fill: var(--series-3); }
+svg .bar-1 { fill: var(--series-1); } svg .bar-2 { fill: var(--series-2); }
+svg .bar-4 { fill: var(--series-3); }
 svg .series { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 svg .series-1 { stroke: var(--series-1); } svg .series-2 { stroke: var(--series-2); }
 svg .series-3 { stroke: var(--series-3); } svg .series-4 { stroke: var(--series-4); }
