@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sapnet.errors import CheckpointError, nearest
+from sapnet.errors import CheckpointError
 
 BUNDLED_MODEL = "efficientnet_lite0"
 """The only model whose weights come in an installable package."""
@@ -156,7 +156,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], subject: str) ->
         value = given.get(key.replace(".", "_"))
         if value is None:
             if not key.endswith("num_batches_tracked"):  # older files lack this counter
-                problems.append(f"parameter {key!r} is missing{nearest(key, state)}")
+                problems.append(f"parameter {key!r} is missing")
                 continue
             value = target
         if value.shape != target.shape:
