@@ -93,7 +93,7 @@ def read_override(text: str) -> SettingsTree:
     if tree.problems:
         return tree
     reader = _Reader(tree, COMMAND_LINE, numbered=False)
-    content = reader.value(node, location) if node is not None else None
+    content: Any = reader.value(node, location) if node is not None else None
     if tree.problems:
         return tree
     for length in range(1, len(location) + 1):
