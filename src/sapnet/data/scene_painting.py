@@ -132,14 +132,14 @@ def _shadow(canvas: ndarray, outlines: ndarray, rng: Generator) -> None:
     dark = np.zeros((2 * (axes[1] + reach) + 1, 2 * (axes[0] + reach) + 1), dtype=np.float32)
     middle = np.array([axes[0] + reach, axes[1] + reach])
     cv2.ellipse(dark, middle.tolist(), axes, 0, 0, 360, 1.0, -1)
-    dark = cv2.blur(cv2.blur(dark, (axes[1] + 1, axes[1] + 1)), (axes[1] + 1, axes[1] + 1))
+    soft = cv2.blur(cv2.blur(dark, (axes[1] + 1, axes[1] + 1)), (axes[1] + 1, axes[1] + 1))
     center = np.array([(left + right) / 2 + rng.uniform(-0.1, 0.1) * (right - left), bottom])
     low = np.round(center).astype(int) - middle
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(low + dark.shape[::-1], canvas.shape[1::-1])
     strength = rng.uniform(0.25, 0.55)
     if x1 > x0 and y1 > y0:
-        window = dark[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]]
+        window = soft[y0 - low[1] : y1 - low[1], x0 - low[0] : x1 - low[0]]
         canvas[y0:y1, x0:x1] *= 1 - np.float32(strength) * window[..., None]
 
 

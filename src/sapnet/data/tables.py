@@ -214,7 +214,8 @@ def common_json(table: AnnotationTable) -> dict[str, Any]:
 def _read_images(document: dict[str, Any], problems: list[str]) -> tuple[ImageTable, dict[int, int]]:
     reader = EntryReader(document, "images", problems, _IMAGE_KEYS)
     rows: dict[int, int] = {}
-    ids, names, heights, widths, extras = [], [], [], [], []
+    ids: list[int] = []
+    names, heights, widths, extras = [], [], [], []
     for _ in reader:
         number = reader.integer("id")
         if number is not None and number in rows:
