@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from run_builder import NASTY, build_run
+from sapnet.config import Config
 from sapnet.errors import InputError
 from sapnet.report import write_report
 from sapnet.report.figures import bar_chart, line_chart, nice_ticks, thin_out
@@ -56,7 +57,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def document(run):
-    return write_report(run, run / "report.html").read_text()
+    defaults = Config().model_dump(mode="json")
+    return write_report(run, run / "report.html", default_settings=defaults).read_text()
 
 
 def test_a_complete_run_has_every_section_and_nothing_missing_but_the_damaged_line(document):
@@ -116,6 +118,7 @@ def test_real_proposals_are_not_called_simulated(tmp_path):
     page = Page(write_report(run, tmp_path / "out" / "report.html").read_text())
     assert "simulated" not in page.text.lower()
     assert "proposer regions" in page.text
+    assert "training.mode" in page.text, "without the defaults all settings are listed"
 
 
 def test_without_ground_truth_the_least_certain_picks_come_first(tmp_path):

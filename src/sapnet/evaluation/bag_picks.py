@@ -114,9 +114,9 @@ def measure_bags(
             continue
         number += np.bincount(rows, minlength=size)
         highest[np.unique(rows)] = values["compactness"][best_of_groups(rows, -values["compactness"])]
-        for rule, picks in chosen.items():
+        for rule, best in chosen.items():
             for name, column in columns[rule].items():
-                column[rows[picks]] = values[name][picks]
+                column[rows[best]] = values[name][best]
     picks = {rule: PickQuality(picked=number > 0, **columns[rule]) for rule in RULES}
     return BagQuality(picks, highest, number)
 

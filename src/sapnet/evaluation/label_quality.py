@@ -77,10 +77,8 @@ def evaluate_labels(
         raise DataError(subject, ["no label belongs to an object of the ground truth: their ids differ"])
     rows = np.array([place[annotation_id] for annotation_id in labelled], dtype=np.int64)
     chosen = [table[annotation_id].mask for annotation_id in labelled]
-    picks = {SELECTED: measure_pick(chosen, objects, rows)}
     bags = None if store is None else measure_bags(store, objects, max_proposals=max_proposals)
-    if bags is not None:
-        picks.update(bags.picks)
+    picks = {SELECTED: measure_pick(chosen, objects, rows), **(bags.picks if bags is not None else {})}
     sizes = size_index(np.asarray(ground_truth.areas, dtype=np.float64)[judged])
     counts = np.bincount(sizes, minlength=len(SIZE_NAMES)).tolist()
     return {

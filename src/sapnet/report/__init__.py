@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sapnet.data.atomic import write_text_atomic
 from sapnet.report import sections
@@ -17,7 +19,9 @@ from sapnet.report.run_contents import RunContents, read_run
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path | str, out: Path | str) -> Path:
+def write_report(
+    folder: Path | str, out: Path | str, *, default_settings: Mapping[str, Any] | None = None
+) -> Path:
     """Write the report of a run folder, or of a benchmark folder (one with ``bench.json``).
 
     The file needs no network and no other file, and stays below 8 MB. Works without ground truth and
@@ -26,6 +30,8 @@ def write_report(folder: Path | str, out: Path | str) -> Path:
     Args:
         folder: Run or benchmark folder.
         out: HTML file to write.
+        default_settings: ``Config().model_dump(mode="json")``; the report then lists only the settings
+            that differ from it. Without it all settings are listed.
 
     Returns:
         The written file.
@@ -40,12 +46,12 @@ def write_report(folder: Path | str, out: Path | str) -> Path:
         named = list(zip(("results", "settings"), ("Results", "What was run"), parts, strict=False))
         document = page(title, str(folder), named)
     else:
-        document = _run_page(read_run(folder))
+        document = _run_page(read_run(folder), default_settings)
     write_text_atomic(out, document)
     return out
 
 
-def _run_page(run: RunContents) -> str:
+def _run_page(run: RunContents, default_settings: Mapping[str, Any] | None) -> str:
     album = Album()
     found: list[tuple[str, str, Markup | None]] = [
         ("headline", "Headline", sections.headline_section(run)),
@@ -55,7 +61,7 @@ def _run_page(run: RunContents) -> str:
         ("curves", "Training", sections.curves_section(run)),
         ("training-images", "Training images", training_section(run, album)),
         ("validation-images", "Predictions", validation_section(run, album)),
-        ("settings", "What was run", sections.settings_section(run)),
+        ("settings", "What was run", sections.settings_section(run, default_settings)),
         ("missing", "What is missing", _missing_section(run, album)),
     ]
     shown = [(identifier, name, content) for identifier, name, content in found if content is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sapnet.config import Config
 from sapnet.report.figures import bar_chart, line_chart
 from sapnet.report.markup import NOTHING, Markup, percent, section, table, tag
 from sapnet.report.run_contents import RunContents, number
@@ -172,15 +171,21 @@ def curves_section(run: RunContents) -> Markup | None:
     return section("curves", "Training", tag("div", *charts, class_="grid"), *parts)
 
 
-def settings_section(run: RunContents) -> Markup:
-    """Return what was run: differences from the default settings, versions, seed, digests."""
+def settings_section(run: RunContents, defaults: Mapping[str, Any] | None) -> Markup:
+    """Return what was run: differences from the default settings, versions, seed, digests.
+
+    Args:
+        run: The run.
+        defaults: All settings with their default values; where None all settings are listed.
+    """
     parts: list[object] = []
     if run.config is not None:
-        rows = config_differences(run.config, Config().model_dump(mode="json"))
-        if rows:
-            parts.append(
-                table("Settings that differ from the defaults", ["Setting", "Value", "Default"], rows)
-            )
+        if defaults is None:
+            whole = table("Settings", ["Setting", "Value"], [list(row) for row in _flatten(run.config)])
+            parts.append(tag("details", tag("summary", "All settings"), whole))
+        elif rows := config_differences(run.config, defaults):
+            header = ["Setting", "Value", "Default"]
+            parts.append(table("Settings that differ from the defaults", header, rows))
         else:
             parts.append(tag("p", "All settings have their default values."))
     if run.environment:
