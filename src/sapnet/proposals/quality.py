@@ -99,7 +99,7 @@ def _overlaps(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> _Bag
                 click.append(np.full(len(encoded), len(areas)))
                 rank.append(np.arange(len(encoded)))
                 kinds.extend(bag.kinds[rows])
-            areas.append(gt_instances.areas[row_of[annotation_id]])
+            areas.append(float(gt_instances.areas[row_of[annotation_id]]))
     return _BagOverlaps(
         mask_iou=np.concatenate([*mask_iou, np.zeros(0)]),
         box_iou=np.concatenate([*box_iou, np.zeros(0)]),
