@@ -130,11 +130,11 @@ def _shadow(canvas: ndarray, outlines: ndarray, rng: Generator) -> None:
     axes = (max(1, int((right - left) * 0.5)), max(1, int((bottom - top) * 0.1)))
     reach = 2 * axes[1]
     dark = np.zeros((2 * (axes[1] + reach) + 1, 2 * (axes[0] + reach) + 1), dtype=np.float32)
-    middle = np.array([axes[0] + reach, axes[1] + reach])
-    cv2.ellipse(dark, middle.tolist(), axes, 0, 0, 360, 1.0, -1)
+    middle = (axes[0] + reach, axes[1] + reach)
+    cv2.ellipse(dark, middle, axes, 0, 0, 360, 1.0, -1)
     soft = cv2.blur(cv2.blur(dark, (axes[1] + 1, axes[1] + 1)), (axes[1] + 1, axes[1] + 1))
     center = np.array([(left + right) / 2 + rng.uniform(-0.1, 0.1) * (right - left), bottom])
-    low = np.round(center).astype(int) - middle
+    low = np.round(center).astype(int) - np.array(middle)
     x0, y0 = np.maximum(low, 0)
     x1, y1 = np.minimum(low + dark.shape[::-1], canvas.shape[1::-1])
     strength = rng.uniform(0.25, 0.55)
