@@ -17,6 +17,7 @@ help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
 setup: $(READY) ## create .venv and install sapnet with its exact dependencies
+	@echo "$(VENV) is ready"
 
 # The filter keeps one line per package; everything pip says is in the log.
 $(READY): pyproject.toml constraints.txt
