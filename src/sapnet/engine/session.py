@@ -14,8 +14,9 @@ from sapnet.config import Config
 from sapnet.data.annotations import PointSet
 from sapnet.data.dataset import BagSource
 from sapnet.engine.checkpoint import ModelCard, load_weights, read_card, save_model
+from sapnet.engine.devices import device_of, make_accelerator
 from sapnet.engine.run_folder import describe_environment, prepare_run_folder
-from sapnet.engine.train import fit, make_accelerator, plan_epochs
+from sapnet.engine.train import fit, plan_epochs
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import PickedProposals
 from sapnet.models.sapnet import SapNet
@@ -169,12 +170,3 @@ def load_model(path: Path) -> tuple[SapNet, ModelCard]:
     )
     load_weights(model, weights)
     return model.eval(), card
-
-
-def device_of(config: Config) -> torch.device:
-    """Return the device of the settings.
-
-    Raises:
-        InputError: It is not there.
-    """
-    return make_accelerator(config).device

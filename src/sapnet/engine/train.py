@@ -6,25 +6,23 @@ every draw follow from them. That makes a resumed run equal to an uninterrupted 
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from sapnet.build import build_optimizer, build_total_loss, learning_rate_factor
 from sapnet.config import Config
 from sapnet.data.dataset import TrainingDataset
 from sapnet.engine.batches import epoch_batches, num_batches
 from sapnet.engine.checkpoint import load_latest_checkpoint, save_checkpoint
+from sapnet.engine.interrupts import interrupt_flag
 from sapnet.engine.loading import batch_loader
 from sapnet.engine.run_folder import CHECKPOINTS_NAME, MetricsLog
-from sapnet.errors import DataError, InputError, JobError
+from sapnet.errors import DataError, JobError
 from sapnet.losses.total import LossCounts, LossMeans
 from sapnet.models.sapnet import Phase, SapNet
 from sapnet.progress import Progress
@@ -73,27 +71,6 @@ def plan_epochs(config: Config) -> list[EpochPlan]:
     ]
 
 
-def make_accelerator(config: Config) -> Accelerator:
-    """Create the accelerator for the device and precision of the settings.
-
-    Raises:
-        InputError: The device is not there.
-    """
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "auto": True,
-    }
-    if not present[config.device]:
-        there = [name for name, is_there in present.items() if is_there]
-        raise InputError("the settings", [f"device: {config.device!r} is not available here; expected one of {there}"])
-    precision = config.training.precision
-    # A branch that rests in a phase leaves its parameters without gradient.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=config.device == "cpu", mixed_precision=precision, kwargs_handlers=[unused])
-
-
 def fit(
     model: SapNet,
     dataset: TrainingDataset,
@@ -132,12 +109,9 @@ def fit(
     loop.metrics = MetricsLog(folder, first_step=resumed, active=accelerator.is_main_process)
     progress = Progress(loop.num_steps, "train", done=resumed, quiet=quiet)
     try:
-        with progress, _interrupt_flag() as interrupted:
+        with progress, interrupt_flag() as interrupted:
             for epoch in range(resumed // loop.steps_per_epoch, len(plan)):
-                for _ in loop.epoch(epoch, progress):
-                    if interrupted and loop.between_updates:
-                        loop.save()
-                        raise KeyboardInterrupt
+                loop.epoch(epoch, progress, interrupted)
                 if evaluate is not None and loop.is_evaluated(epoch):
                     loop.evaluate(epoch, evaluate)
     finally:
@@ -169,7 +143,9 @@ class _Loop:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.full_rates = [group["lr"] for group in optimizer.param_groups]
         self.total_loss = build_total_loss(config.model)
-        self.steps_per_epoch = max(1, num_batches(len(dataset), config.data.batch_size, num_processes=processes))
+        self.steps_per_epoch = max(
+            1, num_batches(len(dataset), config.data.batch_size, num_processes=processes)
+        )
         self.num_steps = self.steps_per_epoch * len(plan)
         self.state = _State()
 
@@ -185,7 +161,9 @@ class _Loop:
     @property
     def between_updates(self) -> bool:
         """Whether no gradients wait to be applied; a checkpoint does not hold those."""
-        return self.state.step % self.config.optim.accumulation_steps == 0 or self.state.step == self.num_steps
+        return (
+            self.state.step % self.config.optim.accumulation_steps == 0 or self.state.step == self.num_steps
+        )
 
     def save(self) -> None:
         """Write a checkpoint of the present step."""
@@ -211,8 +189,8 @@ class _Loop:
             self.metrics.write("evaluation", self.state.step, {"epoch": epoch + 1, **figures})
         self.accelerator.wait_for_everyone()
 
-    def epoch(self, epoch: int, progress: Progress) -> Iterator[None]:
-        """Run the steps of an epoch that are not done yet; yields after every step."""
+    def epoch(self, epoch: int, progress: Progress, interrupted: Sequence[None]) -> None:
+        """Run the steps of an epoch that are not done yet; save and stop once interrupted."""
         config, accelerator = self.config, self.accelerator
         self.dataset.set_epoch(epoch)
         self.model.train()
@@ -243,7 +221,9 @@ class _Loop:
             if due or self.state.step == self.num_steps:
                 self.save()
                 since_last = 0
-            yield
+            if interrupted and self.between_updates:
+                self.save()
+                raise KeyboardInterrupt
 
     def _report_bad(self, problems: Sequence[str], progress: Progress) -> None:
         if problems and not self.skip_bad:
@@ -283,7 +263,9 @@ class _Loop:
         if torch.isfinite(means.total):
             return
         bad = [name for name, value in vars(means).items() if name != "total" and not torch.isfinite(value)]
-        images = ", ".join(f"{name} (id {number})" for name, number in zip(batch.file_names, batch.image_ids, strict=True))
+        images = ", ".join(
+            f"{name} (id {number})" for name, number in zip(batch.file_names, batch.image_ids, strict=True)
+        )
         raise JobError(
             f"step {self.state.step}: the losses {bad or ['total']} are not finite, on the images {images}. "
             "The last checkpoint is kept; a lower optim.learning_rate or training.precision=no may help."
@@ -299,24 +281,3 @@ class _Loop:
                 values |= {"learning_rate": self.optimizer.param_groups[-1]["lr"], "images_per_second": rate}
                 self.metrics.write("step", self.state.step, {"epoch": epoch + 1, **values})
         progress.advance(1, note=note)
-
-
-@contextmanager
-def _interrupt_flag() -> Iterator[list[None]]:
-    """Turn the first Ctrl-C into a non-empty list, so that a step is finished and saved; the next one
-    interrupts at once."""
-    flag: list[None] = []
-
-    def remember(number: int, frame: object) -> None:
-        flag.append(None)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        previous = signal.signal(signal.SIGINT, remember)
-    except ValueError:  # not in the main thread
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -12,7 +12,7 @@ from sapnet.data.annotations import PointSet
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.dataset import PredictionDataset
 from sapnet.data.instances import InstanceSet
-from sapnet.engine.session import device_of
+from sapnet.engine.devices import device_of
 from sapnet.errors import DataError
 from sapnet.evaluation.coco_ap import evaluate_coco
 from sapnet.inference.predict import coco_results, predict_images
@@ -20,7 +20,13 @@ from sapnet.models.sapnet import SapNet
 
 
 def validation_judge(
-    validation: InstanceSet, images: Path, config: Config, points: PointSet, *, quiet: bool, out: Path | None = None
+    validation: InstanceSet,
+    images: Path,
+    config: Config,
+    points: PointSet,
+    *,
+    quiet: bool,
+    out: Path | None = None,
 ) -> Callable[[SapNet], dict[str, Any]]:
     """Return a function that measures a network on validation images.
 

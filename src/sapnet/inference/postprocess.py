@@ -36,11 +36,11 @@ def postprocess(
 ) -> list[Instances]:
     """Turn the outputs for a batch into instances (SOLOv2, 3.3.2 and 3.3.3).
 
-    Local maxima of the category probabilities above ``score_threshold`` become candidates; the
-    best ``max_candidates`` get masks. A candidate's score is its category probability times its
-    maskness (the mean probability inside its binary mask). Matrix NMS runs at the stride of the
-    mask features, so memory depends on neither the original size nor the number of cells. The
-    masks that remain are enlarged to the input, cut at the padding and resized to the original.
+    Local maxima of the category probabilities above ``score_threshold`` become candidates; the best
+    ``max_candidates`` get masks. A candidate's score is its category probability times its maskness
+    (the mean probability inside its binary mask). Matrix NMS runs at the stride of the mask features,
+    so memory depends on neither the original size nor the number of cells. The masks that remain are
+    enlarged to the input, cut at the padding and resized to the original.
 
     Args:
         outputs: What the head returned.
@@ -73,17 +73,13 @@ def postprocess(
         binary = probs > mask_threshold
         scores = scores * maskness(probs, mask_threshold)
         scores = matrix_nms(binary, labels, scores, kernel=nms_kernel, sigma=nms_sigma)
-        order = scores.sort(descending=True, stable=True).indices
-        alive = (scores >= keep_threshold) & binary.flatten(1).any(dim=1)
-        order = order[alive[order]][:max_instances]
+        order = _survivors(scores, binary, keep_threshold, max_instances)
         masks = _enlarge(
             probs[order], (height, width), original_size, stride=mask_stride, threshold=mask_threshold
         )
         visible = masks.flatten(1).any(dim=1)
         masks, order = masks[visible], order[visible]
-        results.append(
-            Instances(masks, masks_to_boxes(masks), scores[order], labels[order], original_size)
-        )
+        results.append(Instances(masks, masks_to_boxes(masks), scores[order], labels[order], original_size))
     return results
 
 
@@ -117,6 +113,13 @@ def _candidates(probs: Tensor, threshold: float, count: int) -> tuple[Tensor, Te
     scores = probs[labels, cells]
     best = scores.sort(descending=True, stable=True).indices[:count]
     return scores[best], labels[best], cells[best]
+
+
+def _survivors(scores: Tensor, binary: Tensor, threshold: float, count: int) -> Tensor:
+    """Indices of the best candidates after Matrix NMS that have a mask at all, best first."""
+    order = scores.sort(descending=True, stable=True).indices
+    alive = (scores >= threshold) & binary.flatten(1).any(dim=1)
+    return order[alive[order]][:count]
 
 
 def _enlarge(

@@ -138,7 +138,10 @@ def _of_image(
             "id": annotation_id,
             "image_id": int(proposals.image_id),
             "category_id": points.category_id_of(int(clicks.labels[row])),
-            "segmentation": {"size": list(proposals.image_size), "counts": chosen.counts[item].decode("ascii")},
+            "segmentation": {
+                "size": list(proposals.image_size),
+                "counts": chosen.counts[item].decode("ascii"),
+            },
             "bbox": [left, top, right - left, bottom - top],
             "area": float(chosen.areas[item]),
             "iscrowd": 0,
@@ -148,5 +151,3 @@ def _of_image(
             "prompt_kind": chosen.kinds[item],
             "proposer_score": float(chosen.scores[item]),
         }
-
-

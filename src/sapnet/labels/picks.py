@@ -41,7 +41,9 @@ def picked_only(proposals: ImageProposals, picks: Mapping[int, int]) -> ImagePro
     """
     rank = rank_in_bag(proposals.prompt_index)
     wanted = np.array([picks.get(int(item), -1) for item in proposals.annotation_ids], dtype=np.int64)
-    keep = np.flatnonzero(rank == wanted[proposals.prompt_index]) if len(rank) else np.zeros(0, dtype=np.int64)
+    keep = (
+        np.flatnonzero(rank == wanted[proposals.prompt_index]) if len(rank) else np.zeros(0, dtype=np.int64)
+    )
     return replace(
         proposals,
         prompt_index=proposals.prompt_index[keep],

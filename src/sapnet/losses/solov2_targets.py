@@ -75,11 +75,10 @@ def assign_targets(
         The positive cells.
     """
     masks = labels.masks
-    num_prompts, num_masks, height, width = masks.shape
-    flat = masks.reshape(num_prompts * num_masks, height, width)
+    height, width = masks.shape[2:]
     # float64: a centre on the border between two cells must not depend on rounding.
-    center = center_of_mass(flat, stride=mask_stride).double().reshape(num_prompts, num_masks, 2)
-    area = flat.sum(dim=(-2, -1)).reshape(num_prompts, num_masks)
+    center = center_of_mass(masks.flatten(0, 1), stride=mask_stride).double().reshape(*masks.shape[:2], 2)
+    area = masks.sum(dim=(-2, -1))
     size = torch.tensor([width, height], dtype=torch.float64, device=masks.device) * mask_stride
     boxes = labels.boxes.double()
     half = (boxes[:, 2:] - boxes[:, :2]).clamp_min(0)[:, None] * (center_sigma / 2)
@@ -93,8 +92,7 @@ def assign_targets(
     usable = (labels.mask_valid & (area > 0))[:, :, None] & on_level
 
     # The nine candidate cells around the middle one: axes prompt, rank, level, candidate, (x, y).
-    steps = torch.tensor([-1, 0, 1], device=masks.device)
-    offset = torch.cartesian_prod(steps, steps)
+    offset = torch.cartesian_prod(*torch.tensor([[-1, 0, 1]] * 2, device=masks.device))
     cells = middle[:, :, :, None] + offset
     inside = ((cells >= first[:, :, :, None]) & (cells <= last[:, :, :, None])).all(dim=-1)
     prompt, rank, level, candidate = (inside & usable[..., None]).nonzero(as_tuple=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sapnet.losses.mil import (
@@ -20,11 +20,17 @@ from sapnet.losses.mil import (
     selection_loss_sum,
 )
 from sapnet.mil.refinement import SelectWith, picking_scores, positive_guidance, refine
-from sapnet.mil.scoring import ClassActivation, bag_scores, class_probabilities, guide_class_logits, scores_at_label
+from sapnet.mil.scoring import (
+    ClassActivation,
+    bag_scores,
+    class_probabilities,
+    guide_class_logits,
+    scores_at_label,
+)
 from sapnet.mil.selection import select
 from sapnet.models.mil_head import MilHead
 from sapnet.models.region_pooling import RegionPooler
-from sapnet.structures import Batch, BagScores, PointPrompts, ProposalBags, Regions, Selection
+from sapnet.structures import BagScores, Batch, PointPrompts, ProposalBags, Regions, Selection
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,9 @@ class SelectionBranch(nn.Module):
         shape = (bags.valid.shape[0], bags.valid.shape[1])
         class_logits, instance_logits = self._logits(pooled, shape, "select")
         if self.settings.guide_logits:
-            plain = bag_scores(class_logits, instance_logits, bags.valid, num_classes=self.settings.num_classes)
+            plain = bag_scores(
+                class_logits, instance_logits, bags.valid, num_classes=self.settings.num_classes
+            )
             guided = bag_scores(
                 guide_class_logits(class_logits, guidance),
                 instance_logits,
@@ -267,7 +275,8 @@ class SelectionBranch(nn.Module):
             mask_stride=self.settings.mask_stride,
         )
         joined = torch.cat(
-            [pooled.unflatten(0, (num_prompts, num_proposals)), extra.unflatten(0, (num_prompts, count))], dim=1
+            [pooled.unflatten(0, (num_prompts, num_proposals)), extra.unflatten(0, (num_prompts, count))],
+            dim=1,
         )
         return joined.flatten(0, 1)
 

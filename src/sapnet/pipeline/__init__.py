@@ -1,0 +1,27 @@
+"""The jobs behind the command line and the Python API, one function per verb.
+
+Every function returns JSON-able figures. Paths may be strings.
+"""
+
+from __future__ import annotations
+
+from sapnet.pipeline.points import check_points_file, sample_points_file
+from sapnet.pipeline.proposing import load_training_data, propose
+from sapnet.pipeline.results import evaluate, label, predict, report
+from sapnet.pipeline.training import train
+from sapnet.pipeline.whole import demo, headline, run
+
+__all__ = [
+    "check_points_file",
+    "demo",
+    "evaluate",
+    "headline",
+    "label",
+    "load_training_data",
+    "predict",
+    "propose",
+    "report",
+    "run",
+    "sample_points_file",
+    "train",
+]

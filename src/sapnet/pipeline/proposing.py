@@ -1,0 +1,97 @@
+"""The job that fills a proposal store, and the check of a store before it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sapnet.config import Config
+from sapnet.data.annotations import load_instances, load_points
+from sapnet.engine.session import TrainingData
+from sapnet.errors import DataError, InputError, StoreError
+from sapnet.progress import Progress
+from sapnet.proposals.generate import generate_proposals
+from sapnet.proposals.quality import bag_quality
+from sapnet.proposals.regions import RegionProposer
+from sapnet.proposals.simulated import SimulatedProposer
+from sapnet.proposals.store import ProposalStore
+
+
+def propose(
+    points: Path,
+    images: Path,
+    out: Path,
+    config: Config,
+    *,
+    proposer: str = "regions",
+    skip_bad: bool = False,
+    instances: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Fill a proposal store (``sapnet propose``).
+
+    Args:
+        points: Points file.
+        images: Image folder.
+        out: Folder of the store.
+        config: All settings.
+        proposer: Name of the proposer.
+        skip_bad: Leave out unreadable images.
+        instances: Ground truth to measure the bags against.
+        quiet: Show no progress.
+
+    Returns:
+        Counts, and ``quality`` if ground truth is given.
+    """
+    if proposer != "regions":
+        raise InputError("the command line", [f"proposer {proposer!r} is unknown; expected 'regions'"])
+    clicks = load_points(points)
+    gt_instances = None if instances is None else load_instances(instances)
+    with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
+        store = generate_proposals(
+            clicks,
+            images,
+            RegionProposer(**config.proposals.regions.model_dump()),
+            out,
+            skip_bad=skip_bad,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            workers=config.data.num_workers + 1,
+        )
+    figures: dict[str, Any] = {
+        "out": str(out),
+        "proposer": proposer,
+        "images": len(store),
+        "skipped": len(store.skipped),
+        "proposals": store.manifest["counts"]["proposals"],
+    }
+    if gt_instances is not None:
+        figures["quality"] = bag_quality(store, gt_instances)
+    return figures
+
+
+def load_training_data(
+    points: Path, images: Path, proposals: Path, *, allow_simulated: bool = False
+) -> TrainingData:
+    """Load clicks and their proposal store.
+
+    Args:
+        points: Points file.
+        images: Image folder.
+        proposals: Store.
+        allow_simulated: Accept simulated proposals (benchmarks only).
+
+    Returns:
+        What a training session learns from.
+
+    Raises:
+        DataError, StoreError: Something is wrong with them, or there is no click to learn from.
+    """
+    clicks = load_points(points)
+    store = ProposalStore.open(proposals, clicks)
+    if store.manifest["proposer"]["name"] == SimulatedProposer.name and not allow_simulated:
+        reason = "holds simulated proposals, which are drawn from ground truth; only bench uses them"
+        raise StoreError(str(proposals), [f"{reason}. Make a store with: sapnet propose"])
+    if len(clicks) == 0:
+        raise DataError(str(points), ["has no clicks, so there is nothing to learn from"])
+    digests = {"points": clicks.digest, "proposals": store.manifest["data_sha256"]}
+    return TrainingData(points=clicks, images_dir=Path(images), store=store, digests=digests)
