@@ -134,25 +134,23 @@ def generate_regions(
         part_min_area: Selected boxes below this area (input pixels) get no parts.
 
     Returns:
-        The regions, without gradient. Generated boxes are clipped to their image; those without
-        area or of an empty bag are invalid. Negatives are all background boxes that show some of
-        the image, image by image, then all part boxes, prompt by prompt.
+        The regions, without gradient. Generated boxes are clipped; those without area or of an
+        empty bag are invalid. Negatives are background boxes that show some of the image, by
+        image, then part boxes, by prompt.
     """
-    positive_boxes, positive_valid = bags.boxes, bags.valid
+    positive_boxes, positive_valid, images = bags.boxes, bags.valid, prompts.image_index
     selected = selection.proposal_index >= 0
     if positives:
         generated = generate_positives(
             selection.boxes, selection.guidance, scale_factors=scale_factors, shift=shift
         )
-        generated = clip_boxes(generated, image_sizes[prompts.image_index][:, None])
+        generated = clip_boxes(generated, image_sizes[images][:, None])
         positive_boxes = torch.cat([positive_boxes, generated], dim=1)
         positive_valid = torch.cat([positive_valid, (box_areas(generated) > 0) & selected[:, None]], dim=1)
     if not negatives:
         background_draws, part_draws = background_draws[:, :0], part_draws[:, :0]
     background = place_background_boxes(background_draws.to(bags.boxes.dtype), image_sizes)
-    clear = _clear_of_positives(
-        background, positive_boxes, positive_valid, prompts.image_index, threshold=background_iou
-    )
+    clear = _clear_of_positives(background, positive_boxes, positive_valid, images, threshold=background_iou)
     clear &= box_areas(clip_boxes(background, image_sizes[:, None])) > 0
     parts = place_part_boxes(selection.boxes, part_draws.to(bags.boxes.dtype))
     partial = _partial(parts, selection.boxes, threshold=part_iou, min_area=part_min_area)
@@ -161,7 +159,7 @@ def generate_regions(
         positive_boxes=positive_boxes,
         positive_valid=positive_valid,
         negative_boxes=torch.cat([background[clear], parts[partial]]),
-        negative_image_index=torch.cat([clear.nonzero()[:, 0], prompts.image_index[partial.nonzero()[:, 0]]]),
+        negative_image_index=torch.cat([clear.nonzero()[:, 0], images[partial.nonzero()[:, 0]]]),
     )
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +26,15 @@ def smallest_first(case):
     return selection_of(take_rows(case.bags.boxes, index, absent=0.0), index)
 
 
-@settings(deadline=None, max_examples=25)
+def nested_boxes(case):
+    """Every bag as boxes of similar size around one place, so that most of them can be merged."""
+    base = torch.tensor([30.0, 30.0, 60.0, 60.0], dtype=torch.float64)
+    outwards = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    growth = torch.rand(case.bags.boxes.shape, dtype=torch.float64) * 12
+    return replace(case.bags, boxes=(base + outwards * growth).round())
+
+
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     num_prompts=st.integers(0, 8),
@@ -34,6 +44,7 @@ def smallest_first(case):
 )
 def test_mining_equals_the_loop(seed, num_prompts, candidates, by_score, respect):
     case = random_case(seed, num_prompts=num_prompts, num_proposals=5)
+    case.bags = nested_boxes(case)
     selection = smallest_first(case)
     scores = torch.rand(num_prompts, 5, dtype=torch.float64).round(decimals=1)
     mined = mine_boxes(
@@ -113,6 +124,27 @@ def test_mining_is_one_pass_not_the_fix_point_of_repeated_passes():
     once = mine(box, proposals).boxes[0, 2].item()
     assert once == oracle.mine(box, proposals, [True, True], [0, 1], **settings)[2]
     assert once < oracle.mine_to_fix_point(box, proposals, [True, True], [0, 1], **settings)[2]
+
+
+def test_a_proposal_is_measured_against_the_one_merged_last_not_against_the_merged_box():
+    # 12 x 12 is merged: the box has area 125. 11.4 x 11.4 = 130 is larger than that, not than 144.
+    proposals = [[0, 0, 10, 10], [0, 0, 12, 12], [0, 0, 11.4, 11.4]]
+    merged = mine([0, 0, 10, 10], proposals, candidate_order="proposer-score")
+    assert torch.equal(merged.boxes, mine([0, 0, 10, 10], proposals[:2]).boxes)
+
+
+def test_a_later_proposal_must_overlap_more_than_the_one_merged_before():
+    # 11 x 11 is merged with overlap .83; 14 x 14 then overlaps (10.55 / 14)^2 = .57: contained, but less.
+    proposals = [[0, 0, 10, 10], [0, 0, 11, 11], [0, 0, 14, 14]]
+    merged = mine([0, 0, 10, 10], proposals, candidate_order="proposer-score")
+    assert torch.equal(merged.boxes, mine([0, 0, 10, 10], proposals[:2]).boxes)
+
+
+def test_an_invalid_proposal_takes_no_place_among_the_candidates():
+    bags = make_bags([[[0, 0, 10, 10], [0, 0, 12, 12], [0, 0, 50, 50]]], valid=[[True, True, False]])
+    chosen = selection_of(torch.tensor([[0.0, 0, 10, 10]]).double(), torch.tensor([0]))
+    mined = mine_boxes(chosen, torch.tensor([[0.1, 0.5, 0.9]]).double(), bags, candidates=1)
+    assert mined.boxes[0, 2] > 11
 
 
 def test_an_empty_bag_stays_empty():
