@@ -56,8 +56,7 @@ def postprocess(
         max_instances: Largest number of instances per image.
 
     Returns:
-        One ``Instances`` per image, by falling score, boxes tight around the masks, both in the
-        original frame; possibly without any instance.
+        One ``Instances`` per image, by falling score, possibly empty; boxes are tight around masks.
     """
     category_probs = torch.cat(
         [suppress_neighbours(torch.sigmoid(logits)).flatten(2) for logits in outputs.category_logits], dim=2
