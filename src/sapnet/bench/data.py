@@ -1,0 +1,109 @@
+"""The data set of a benchmark and the proposal stores made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sapnet.config import Config
+from sapnet.data.annotations import PointSet, load_instances, load_points
+from sapnet.data.instances import InstanceSet
+from sapnet.engine.session import TrainingData
+from sapnet.errors import DataError
+from sapnet.progress import Progress
+from sapnet.proposals.generate import generate_proposals
+from sapnet.proposals.ground_truth import GroundTruthProposer
+from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.regions import RegionProposer
+from sapnet.proposals.simulated import SimulatedProposer, load_parts
+
+Source = Literal["simulated", "regions", "ground-truth"]
+"""Where the proposals of a row come from; simulated ones are drawn from ground truth."""
+
+_FILES = ("points_train.json", "instances_train.json", "instances_val.json")
+
+
+@dataclass(frozen=True)
+class BenchData:
+    """Clicks, ground truth for measuring, and images."""
+
+    points: PointSet
+    instances: InstanceSet
+    validation: InstanceSet
+    images: Path
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> BenchData:
+        """Load ``points_train.json``, ``instances_train.json`` and ``instances_val.json``.
+
+        Args:
+            folder: Holds the files; images are in its ``images`` folder or its parent's.
+
+        Raises:
+            DataError: Something is missing or wrong.
+        """
+        problems = [f"{folder / name}: not found" for name in _FILES if not (folder / name).is_file()]
+        places = [place for place in (folder / "images", folder.parent / "images") if place.is_dir()]
+        if not places:
+            problems.append(f"{folder / 'images'}: no such folder, nor one beside {folder}")
+        if problems:
+            raise DataError(str(folder), problems)
+        return cls(
+            points=load_points(folder / _FILES[0]),
+            instances=load_instances(folder / _FILES[1]),
+            validation=load_instances(folder / _FILES[2]),
+            images=places[0],
+            folder=folder,
+        )
+
+
+def proposals_of(
+    data: BenchData, source: Source, seed: int, out: Path, config: Config, *, quiet: bool
+) -> Path:
+    """Make the store of a source, or find it finished.
+
+    Args:
+        data: The data set.
+        source: Where the proposals come from.
+        seed: Seed of the simulation; the other sources have none.
+        out: Folder of all stores of the benchmark.
+        config: Settings of the proposer.
+        quiet: Show no progress.
+
+    Returns:
+        The store's folder.
+    """
+    makers: dict[Source, Callable[[], Proposer]] = {
+        "simulated": lambda: SimulatedProposer(
+            data.instances, seed=seed, parts=load_parts(data.folder / "instances_train.json")
+        ),
+        "regions": lambda: RegionProposer(**config.proposals.regions.model_dump()),
+        "ground-truth": lambda: GroundTruthProposer(data.instances),
+    }
+    folder = out / (f"{source}-{seed}" if source == "simulated" else source)
+    with Progress(len(data.points.images), f"propose {source}", quiet=quiet) as progress:
+        generate_proposals(
+            data.points,
+            data.images,
+            makers[source](),
+            folder,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+        )
+    return folder
+
+
+def training_data(data: BenchData, store: Path) -> TrainingData:
+    """Return what a session learns from: the clicks and a store of this benchmark.
+
+    Args:
+        data: The data set.
+        store: Folder of the store.
+    """
+    from sapnet.proposals.store import ProposalStore
+
+    opened = ProposalStore.open(store, data.points)
+    digests = {"points": data.points.digest, "proposals": opened.manifest["data_sha256"]}
+    return TrainingData(points=data.points, images_dir=data.images, store=opened, digests=digests)

@@ -1,0 +1,217 @@
+"""The experiments: which rows they have, and how a row is measured.
+
+Figures of one (row, seed) are kept in ``result.json`` in its folder, so an interrupted benchmark
+continues where it was; training inside a row resumes too.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sapnet._version import __version__
+from sapnet.bench.data import BenchData, Source, proposals_of, training_data
+from sapnet.config import Config
+from sapnet.config_loader import differences
+from sapnet.data.atomic import write_json_atomic
+from sapnet.engine.run_folder import describe_environment
+from sapnet.engine.session import SessionOptions, choose, run_training
+from sapnet.engine.validation import validation_judge
+from sapnet.errors import InputError, nearest
+from sapnet.evaluation.label_quality import evaluate_labels
+from sapnet.labels.label import label_document, top_score_picks
+from sapnet.models.sapnet import SapNet
+
+BENCH_NAME = "bench.json"
+_SINGLE_MIL: dict[str, Any] = {
+    "model": {
+        "guidance": {"enabled": False},
+        "refinement": {"enabled": False},
+        "box_mining": {"enabled": False},
+        "agreement": {"exponent": 0.0},
+    },
+    "training": {"mode": "selection-only"},
+}
+_SIZES = ("all", "small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    label: str
+    source: Source
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that differ from the benchmark's, nested like a config file."""
+    trains: bool = True
+    """False: a rule without a model."""
+    segments: bool = False
+    """Measure the segmenter on the validation images too."""
+
+
+def _selection_rows(source: Source) -> tuple[Row, ...]:
+    words = f" ({source})"
+    return (
+        Row("rules without a model" + words, source, trains=False),
+        Row("single MIL" + words, source, _SINGLE_MIL),
+        Row("SAPNet" + words, source),
+    )
+
+
+EXPERIMENTS: dict[str, tuple[Row, ...]] = {
+    "selection-simulated": _selection_rows("simulated"),
+    "selection-regions": _selection_rows("regions"),
+    "segmenters-simulated": (
+        Row("top score", "simulated", {"training": {"mode": "top-score"}}, segments=True),
+        Row("SAPNet", "simulated", segments=True),
+        Row("full supervision", "ground-truth", {"training": {"mode": "top-score"}}, segments=True),
+    ),
+    "segmenters-regions": (
+        Row("top score", "regions", {"training": {"mode": "top-score"}}, segments=True),
+        Row("SAPNet", "regions", segments=True),
+        Row("full supervision", "ground-truth", {"training": {"mode": "top-score"}}, segments=True),
+    ),
+}
+"""Rows of every experiment."""
+
+
+def run_bench(
+    name: str, folder: Path, out: Path, config: Config, *, seeds: int, quiet: bool
+) -> dict[str, Any]:
+    """Run an experiment and write ``bench.json``.
+
+    Args:
+        name: One of ``EXPERIMENTS``.
+        folder: Data set, see ``BenchData.load``.
+        out: Where rows, stores and ``bench.json`` go.
+        config: Settings that rows change; its seed is the first of ``seeds``.
+        seeds: How many seeds.
+        quiet: Show no progress.
+
+    Returns:
+        The content of ``bench.json``.
+
+    Raises:
+        InputError: The experiment is unknown or the data are wrong.
+    """
+    if name not in EXPERIMENTS:
+        reason = f"no experiment {name!r}{nearest(name, EXPERIMENTS)}; there are {', '.join(EXPERIMENTS)}"
+        raise InputError("the command line", [reason])
+    data = BenchData.load(folder)
+    rows = []
+    for row in EXPERIMENTS[name]:
+        results = [
+            _measure(row, data, out, with_changes(config, {"seed": config.seed + number}), quiet=quiet)
+            for number in range(seeds)
+        ]
+        rows += _table_rows(row, results)
+        content = {
+            "name": name,
+            "data": folder.name,
+            "seeds": seeds,
+            "version": __version__,
+            "settings": differences(config, Config()),
+            "rows": rows,
+        }
+        write_json_atomic(out / BENCH_NAME, content, indent=1)
+    return content
+
+
+def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return settings with some changed, validated anew.
+
+    Args:
+        config: The settings.
+        changes: Nested like a config file.
+    """
+
+    def merge(old: Any, new: Any) -> Any:
+        if isinstance(old, dict) and isinstance(new, Mapping):
+            return old | {key: merge(old.get(key), value) for key, value in new.items()}
+        return new
+
+    merged = merge(json.loads(config.model_dump_json()), changes)
+    return Config.model_validate_json(json.dumps(merged))
+
+
+def _measure(row: Row, data: BenchData, out: Path, config: Config, *, quiet: bool) -> dict[str, Any]:
+    """Figures of one row with one seed, from its folder if it has been measured."""
+    config = with_changes(config, row.changes)
+    name = f"{row.label}-seed-{config.seed}".replace(" ", "-").replace("(", "").replace(")", "")
+    folder = out / name.lower()
+    kept = folder / "result.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    store = proposals_of(data, row.source, config.seed, out / "proposals", config, quiet=quiet)
+    learned = training_data(data, store)
+    inputs = {"points": data.folder / "points_train.json", "images": data.images, "proposals": store}
+    options = SessionOptions(resume=True, quiet=quiet)
+    figures: dict[str, Any] = {
+        "environment": describe_environment(config, inputs=inputs, digests=learned.digests)
+    }
+    picks = top_score_picks(data.points)
+    if row.trains:
+        judge = None
+        if row.segments:
+            judge = validation_judge(data.validation, data.images, config, data.points, quiet=quiet)
+        model: SapNet = run_training(learned, folder, config, inputs=inputs, options=options)
+        if config.training.mode != "top-score":
+            picks = choose(model, learned, config, options=options)
+        if judge is not None:
+            figures["validation"] = judge(model)
+    document = label_document(data.points, learned.store, picks)
+    quality = evaluate_labels(
+        document,
+        data.instances,
+        learned.store,
+        max_proposals=config.data.max_proposals,  # type: ignore[arg-type]
+    )
+    figures["labels"] = {
+        pick: quality[pick]
+        for pick in ("selected", "top_score", "largest_alone", "oracle")
+        if pick in quality
+    } | {"share_closed": quality.get("share_closed")}
+    write_json_atomic(kept, figures)
+    return figures
+
+
+def _table_rows(row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Table rows of a measured row: one, or one per rule without a model."""
+    simulated = row.source == "simulated"
+    picks = {row.label: "selected"}
+    if not row.trains:
+        picks = {
+            f"top score ({row.source})": "top_score",
+            f"largest alone ({row.source})": "largest_alone",
+            f"oracle ({row.source})": "oracle",
+        }
+    table = []
+    for label, pick in picks.items():
+        values: dict[str, list[float | None]] = {}
+        for result in results:
+            found = result["labels"][pick]
+            for size in _SIZES:
+                name = "mask mIoU" if size == "all" else f"mask mIoU {size}"
+                values.setdefault(name, []).append(found["mask_miou"][size])
+            values.setdefault("box mIoU", []).append(found["box_miou"]["all"])
+            for metric in ("AP", "AP50", "AP75"):
+                if "validation" in result:
+                    values.setdefault(metric, []).append(result["validation"][metric])
+        metrics = {name: _summary(items) for name, items in values.items()}
+        table.append({"label": label, "simulated": simulated, "metrics": metrics})
+    return table
+
+
+def _summary(values: list[float | None]) -> dict[str, Any]:
+    """Mean, spread (sample deviation) and values over seeds."""
+    present = [value for value in values if value is not None]
+    return {
+        "mean": statistics.fmean(present) if present else None,
+        "spread": statistics.stdev(present) if len(present) > 1 else 0.0,
+        "values": values,
+    }

@@ -1,0 +1,28 @@
+"""The job that measures baselines and comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sapnet.bench import run_bench
+from sapnet.config import Config
+
+
+def bench(
+    name: str, data: Path, out: Path, config: Config, *, seeds: int = 1, quiet: bool = False
+) -> dict[str, Any]:
+    """Run a benchmark (``sapnet bench``).
+
+    Args:
+        name: The experiment.
+        data: Folder with ``points_train.json``, ``instances_train.json``, ``instances_val.json``.
+        out: Folder for rows, stores and ``bench.json``.
+        config: Settings that the rows change.
+        seeds: How many seeds.
+        quiet: Show no progress.
+
+    Returns:
+        The content of ``bench.json``.
+    """
+    return run_bench(name, Path(data), Path(out), config, seeds=seeds, quiet=quiet)
