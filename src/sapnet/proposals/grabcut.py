@@ -22,7 +22,7 @@ _FIGURE_DISC = 0.10
 """Radius of the disc of sure figure over the side of the crop."""
 _GROUND_DISC = 0.06
 """Radius of the discs of sure ground at clicks that are not on the object."""
-_ITERATIONS = 2
+_ITERATIONS = 1
 
 
 def grabcut_masks(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 
 import cv2
 import numpy as np
@@ -127,58 +128,74 @@ def _adjacency(leaves: ndarray, gradient: ndarray) -> tuple[ndarray, ndarray, nd
     return np.stack([code // count, code % count], axis=1), sums, np.bincount(inverse, minlength=len(code))
 
 
-def _merge(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree:
-    """Merge the leaves, cheapest pair first."""
-    count = int(leaves.max()) + 1
-    flat = leaves.ravel()
-    area = np.bincount(flat, minlength=count).astype(float).tolist() + [0.0] * (count - 1)
-    color = [
-        (np.bincount(flat, weights=lab[..., c].ravel(), minlength=count)).tolist() + [0.0] * (count - 1)
-        for c in range(3)
-    ]
-    pairs, sums, counts = _adjacency(leaves, gradient)
-    borders: list[dict[int, tuple[float, int]]] = [{} for _ in range(2 * count - 1)]
+class _Regions:
+    """The regions while they are merged, as plain lists: single numbers are what merging reads."""
 
-    def cost(a: int, b: int, total: float, length: int) -> float:
-        area_a, area_b = area[a], area[b]
-        difference = sum((channel[a] / area_a - channel[b] / area_b) ** 2 for channel in color) ** 0.5
+    def __init__(self, leaves: ndarray, gradient: ndarray, lab: ndarray) -> None:
+        count = int(leaves.max()) + 1
+        flat = leaves.ravel()
+        later = [0.0] * (count - 1)
+        self.num_leaves = count
+        self.area = np.bincount(flat, minlength=count).astype(float).tolist() + later
+        self._light, self._green_red, self._blue_yellow = (
+            np.bincount(flat, weights=lab[..., c].ravel(), minlength=count).tolist() + later for c in range(3)
+        )
+        # Of every region: its neighbours, with sum and count of the gradient on the common boundary.
+        self.borders: list[dict[int, tuple[float, int]]] = [{} for _ in range(2 * count - 1)]
+        pairs, sums, counts = _adjacency(leaves, gradient)
+        for (a, b), total, length in zip(pairs.tolist(), sums.tolist(), counts.tolist(), strict=True):
+            self.borders[a][b] = self.borders[b][a] = (total, length)
+        self.pairs: list[tuple[int, int]] = [(a, b) for a, b in pairs.tolist()]
+
+    def cost(self, a: int, b: int) -> float:
+        """Return the cost of merging two neighbours."""
+        area_a, area_b = self.area[a], self.area[b]
+        total, length = self.borders[a][b]
+        difference = sqrt(
+            (self._light[a] / area_a - self._light[b] / area_b) ** 2
+            + (self._green_red[a] / area_a - self._green_red[b] / area_b) ** 2
+            + (self._blue_yellow[a] / area_a - self._blue_yellow[b] / area_b) ** 2
+        )
         return (total / length + _COLOR_WEIGHT * difference) * min(area_a, area_b) ** _AREA_POWER
 
-    heap = []
-    for (a, b), total, length in zip(pairs.tolist(), sums.tolist(), counts.tolist(), strict=True):
-        borders[a][b] = borders[b][a] = (total, length)
-        heap.append((cost(a, b, total, length), a, b))
-    heapq.heapify(heap)
-    parent = list(range(2 * count - 1))
-    height = [0.0] * (2 * count - 1)
-    alive = [True] * count + [False] * (count - 1)
-    node = count
-    while heap and node < 2 * count - 1:
-        value, a, b = heapq.heappop(heap)
-        if not (alive[a] and alive[b]):
-            continue
-        alive[a] = alive[b] = False
-        alive[node] = True
-        parent[a] = parent[b] = node
-        height[node] = max(value, height[a], height[b])
-        area[node] = area[a] + area[b]
-        for channel in color:
-            channel[node] = channel[a] + channel[b]
-        joined = borders[a]
-        for other, (total, length) in borders[b].items():
+    def join(self, a: int, b: int, node: int) -> None:
+        """Make ``node`` the union of two neighbours, which lose their borders."""
+        for column in (self.area, self._light, self._green_red, self._blue_yellow):
+            column[node] = column[a] + column[b]
+        joined = self.borders[a]
+        for other, (total, length) in self.borders[b].items():
             before = joined.get(other, (0.0, 0))
             joined[other] = (total + before[0], length + before[1])
         joined.pop(a, None)
         joined.pop(b, None)
-        borders[node], borders[a], borders[b] = joined, {}, {}
-        for other, (total, length) in joined.items():
-            theirs = borders[other]
+        self.borders[node], self.borders[a], self.borders[b] = joined, {}, {}
+        for other, border in joined.items():
+            theirs = self.borders[other]
             theirs.pop(a, None)
             theirs.pop(b, None)
-            theirs[node] = (total, length)
-            heapq.heappush(heap, (cost(node, other, total, length), other, node))
+            theirs[node] = border
+
+
+def _merge(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree:
+    """Merge the leaves, cheapest pair first; of equal costs the lower numbers first."""
+    regions = _Regions(leaves, gradient, lab)
+    count = regions.num_leaves
+    heap = [(regions.cost(a, b), a, b) for a, b in regions.pairs]
+    heapq.heapify(heap)
+    parent = list(range(2 * count - 1))
+    height = [0.0] * (2 * count - 1)
+    node = count
+    while node < 2 * count - 1:
+        value, a, b = heapq.heappop(heap)
+        if parent[a] != a or parent[b] != b:
+            continue
+        parent[a] = parent[b] = node
+        height[node] = max(value, height[a], height[b])
+        regions.join(a, b, node)
+        for other in regions.borders[node]:
+            heapq.heappush(heap, (regions.cost(other, node), other, node))
         node += 1
-    return _ordered(leaves, gradient, np.asarray(parent), np.asarray(height), np.asarray(area))
+    return _ordered(leaves, gradient, np.asarray(parent), np.asarray(height), np.asarray(regions.area))
 
 
 def _ordered(
