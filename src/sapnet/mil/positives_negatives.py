@@ -123,8 +123,8 @@ def generate_regions(
         bags: The proposals; they open the positives, in order.
         prompts: The clicks, for their ``image_index``.
         image_sizes: ``(B, 2)`` sizes ``(height, width)`` of the pictures in input pixels.
-        background_draws: ``(B, R, 4)``, see ``place_background_boxes``.
-        part_draws: ``(G, S, 4)``, see ``place_part_boxes``.
+        background_draws: See ``place_background_boxes``.
+        part_draws: See ``place_part_boxes``.
         positives: Add generated boxes to the bag (PPG).
         negatives: Generate negatives (NPG).
         scale_factors: v of eq. 4.
@@ -134,9 +134,8 @@ def generate_regions(
         part_min_area: Selected boxes below this area (input pixels) get no parts.
 
     Returns:
-        The regions, without gradient. Generated boxes are clipped; those without area or of an
-        empty bag are invalid. Negatives are background boxes that show some of the image, by
-        image, then part boxes, by prompt.
+        The regions. Generated boxes are clipped; those without area or of an empty bag are invalid.
+        Negatives: background boxes that show some of the image, by image, then parts, by prompt.
     """
     positive_boxes, positive_valid, images = bags.boxes, bags.valid, prompts.image_index
     selected = selection.proposal_index >= 0
