@@ -21,6 +21,7 @@ ends in ``_original`` (the EXIF-transposed image file). Sizes are ``(height, wid
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, device
@@ -29,9 +30,9 @@ from torch import Tensor, device
 class _Movable:
     """Moves every tensor field of a dataclass to a device."""
 
-    def to(self, target: device | str, *, non_blocking: bool = False):  # noqa: ANN201
+    def to(self, target: device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy with every tensor (and nested structure) on ``target``."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if isinstance(value, Tensor | _Movable):
@@ -148,8 +149,8 @@ class Batch(_Movable):
 class SegmentationOutputs(_Movable):
     """Raw outputs of the SOLOv2 head, one entry per pyramid level."""
 
-    category_logits: tuple[Float[Tensor, "B K S S"], ...]
-    kernels: tuple[Float[Tensor, "B D S S"], ...]
+    category_logits: tuple[Float[Tensor, "B K _ _"], ...]
+    kernels: tuple[Float[Tensor, "B D _ _"], ...]
     mask_features: Float[Tensor, "B D h w"]
 
 
