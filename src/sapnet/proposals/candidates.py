@@ -6,6 +6,7 @@ working size); points are ``(x, y)`` in pixels of that frame.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Evidence:
 
 def pairwise_overlap(masks: Bool[ndarray, "n h w"]) -> Float[ndarray, "n n"]:
     """Return the IoU of every two masks, float32; 0 for two empty ones."""
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    flat = masks.reshape(len(masks), math.prod(masks.shape[1:])).astype(np.float32)
     common = flat @ flat.T
     area = flat.sum(1)
     return common / np.maximum(area[:, None] + area[None] - common, 1.0)

@@ -106,7 +106,8 @@ def build_region_tree(image: UInt8[ndarray, "h w 3"]) -> RegionTree:
     lab = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB).astype(np.float32)
     gradient = color_gradient(lab)
     step = max(float(gradient.max()) * _MIN_BASIN_DEPTH, 1e-6)
-    leaves = watershed(np.round(gradient / step).astype(np.int32)) - 1
+    # A flat image has no basin at all and comes back as zeros.
+    leaves = np.maximum(watershed(np.round(gradient / step).astype(np.int32)) - 1, 0)
     return _merge(leaves.astype(np.int64), gradient, lab)
 
 
