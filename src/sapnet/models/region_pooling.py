@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from sapnet.structures import ProposalBags, Regions
+
 _CHUNK_NUMBERS = 2**23
 """Intermediate numbers of one matrix product (32 MiB)."""
 
@@ -62,6 +64,7 @@ class RegionPooler(nn.Module):
         masks: Bool[Tensor, "m h w"] | None = None,
         mask_index: Int[Tensor, " n"] | None = None,
         *,
+        mask_boxes: Float[Tensor, "m 4"] | None = None,
         mask_stride: int = 4,
     ) -> Float[Tensor, "n D r r"]:
         """Pool the features of n boxes.
@@ -73,6 +76,8 @@ class RegionPooler(nn.Module):
             masks: Masks that ``pooling='mask'`` uses, at ``mask_stride``; ignored otherwise.
             mask_index: Row of ``masks`` of every box, -1 for a box without a mask (all its cells
                 count). Absent: box i has mask i.
+            mask_boxes: The box of every mask. Where given, a box borrows the *shape* of its mask,
+                stretched from the mask's box to its own; otherwise masks are looked up in place.
             mask_stride: Input pixels per mask cell.
 
         Returns:
@@ -85,9 +90,11 @@ class RegionPooler(nn.Module):
             return pooled
         if mask_index is None:
             mask_index = torch.arange(len(boxes), device=boxes.device)
+        # A shape is read in the mask's own box and then used in the borrower's.
+        places = boxes if mask_boxes is None else mask_boxes[mask_index.clamp_min(0)]
         weights = [
             self._mask_weights(part, masks, index, mask_stride)
-            for part, index in zip(boxes.split(self.chunk), mask_index.split(self.chunk), strict=True)
+            for part, index in zip(places.split(self.chunk), mask_index.split(self.chunk), strict=True)
         ]
         return pooled * torch.cat(weights)
 
@@ -184,3 +191,32 @@ def box_levels(boxes: Float[Tensor, "n 4"], num_levels: int) -> Int[Tensor, " n"
     # The small constant keeps a box of exactly 56 * 2**k pixels on level k.
     level = torch.floor(torch.log2((width * height).sqrt() / FINEST_SCALE + 1e-6))
     return level.clamp(0, num_levels - 1).long()
+
+
+def borrowed_shapes(
+    regions: Regions, bags: ProposalBags, image_index: Int[Tensor, " G"], *, num_images: int
+) -> Int[Tensor, " N"]:
+    """Which proposal lends its mask's shape to every negative box.
+
+    The negatives of an image go through the valid proposals of that image in turn. Their boxes are
+    random, so the turn needs no draw of its own.
+
+    Args:
+        regions: The negatives.
+        bags: The proposals.
+        image_index: ``(G,)`` image of every prompt.
+        num_images: B.
+
+    Returns:
+        ``(N,)`` rows of the flattened ``(G * M)`` proposals; -1 in an image without proposals.
+    """
+    chosen = torch.full_like(regions.negative_image_index, -1)
+    owner = image_index[:, None].expand(bags.valid.shape).flatten()
+    valid = bags.valid.flatten()
+    for image in range(num_images):
+        rows = (valid & (owner == image)).nonzero()[:, 0]
+        places = (regions.negative_image_index == image).nonzero()[:, 0]
+        if len(rows):
+            turn = torch.arange(len(places), device=rows.device) % len(rows)
+            chosen[places] = rows[turn]
+    return chosen

@@ -1,7 +1,4 @@
-"""The pseudo-label branch: select pass, region generation, refine pass, box mining (figure 2, left).
-
-It exists during training and labelling only; inference needs none of it.
-"""
+"""The pseudo-label branch: select pass, region generation, refine pass, box mining (figure 2)."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from sapnet.mil.scoring import (
 )
 from sapnet.mil.selection import select
 from sapnet.models.mil_head import MilHead
-from sapnet.models.region_pooling import RegionPooler
+from sapnet.models.region_pooling import RegionPooler, borrowed_shapes
 from sapnet.structures import BagScores, Batch, PointPrompts, ProposalBags, Regions, Selection
 
 
@@ -237,7 +234,7 @@ class SelectionBranch(nn.Module):
         positive_sum = refinement_positive_sum(
             trained.bag_scores, labels, weights, gamma=settings.focal_gamma, usable=bags.valid.any(dim=1)
         )
-        negative_sum = self._negative_sum(maps, regions)
+        negative_sum = self._negative_sum(maps, regions, batch)
         factors = positive_guidance(guidance, first, num_positives=num_positives)
         picking = picking_scores(
             class_logits,
@@ -280,8 +277,20 @@ class SelectionBranch(nn.Module):
         )
         return joined.flatten(0, 1)
 
-    def _negative_sum(self, maps: Sequence[Tensor], regions: Regions) -> Tensor:
-        features = self.pooler(maps, regions.negative_boxes, regions.negative_image_index)
+    def _negative_sum(self, maps: Sequence[Tensor], regions: Regions, batch: Batch) -> Tensor:
+        """Focal loss of the negatives; they borrow shapes, or having a mask would betray a positive."""
+        bags = batch.bags
+        features = self.pooler(
+            maps,
+            regions.negative_boxes,
+            regions.negative_image_index,
+            masks=bags.masks.flatten(0, 1),
+            mask_index=borrowed_shapes(
+                regions, bags, batch.prompts.image_index, num_images=len(batch.images)
+            ),
+            mask_boxes=bags.boxes.flatten(0, 1),
+            mask_stride=self.settings.mask_stride,
+        )
         probs = class_probabilities(
             self.head.class_logits(features, "refine"),
             num_classes=self.settings.num_classes,
