@@ -15,9 +15,9 @@ from torch import nn
 
 from sapnet.config import Config
 from sapnet.data.atomic import write_bytes_atomic, write_json_atomic
+from sapnet.engine.run_folder import MODEL_NAME
 from sapnet.errors import CheckpointError
 
-MODEL_NAME = "model.safetensors"
 CARD_NAME = "model.json"
 MODEL_FORMAT = 1
 _KEPT_CHECKPOINTS = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -10,21 +11,67 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sapnet._version import __version__
 from sapnet.config import Config
 from sapnet.config_loader import differences, dump_config, load_config
 from sapnet.data.atomic import write_json_atomic, write_text_atomic
-from sapnet.errors import CheckpointError
+from sapnet.errors import CheckpointError, JobError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CONFIG_NAME = "config.yaml"
+MODEL_NAME = "model.safetensors"
 METRICS_NAME = "metrics.jsonl"
 ENVIRONMENT_NAME = "environment.json"
 CHECKPOINTS_NAME = "checkpoints"
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pycocotools", "opencv-python-headless")
-_MAY_DIFFER = ("device", "training.log_steps", "training.checkpoint_steps", "data.num_workers")
+_MAY_DIFFER = frozenset(
+    {
+        "device",
+        "data.num_workers",
+        "training.checkpoint_steps",
+        "training.evaluate_epochs",
+        "training.log_steps",
+    }
+)
 """Settings that change no result, so a run may be resumed with others."""
+
+
+def check_run_folder(folder: Path, config: Config, environment: Mapping[str, Any], *, resume: bool) -> None:
+    """Check that a run can start or continue in a folder; nothing is written.
+
+    Args:
+        folder: The run.
+        config: Settings of this call.
+        environment: Content of ``environment.json``; digests that it lacks are not compared.
+        resume: Continue what is there.
+
+    Raises:
+        CheckpointError: The folder holds a run and ``resume`` is off, or its settings, data or number
+            of processes differ.
+        ConfigError: The settings that it was started with cannot be read.
+    """
+    config_path = folder / CONFIG_NAME
+    if not config_path.exists():
+        if (folder / MODEL_NAME).exists():
+            raise CheckpointError(str(folder), [f"holds a {MODEL_NAME} of another job; give another --out"])
+        return
+    if not resume:
+        raise CheckpointError(
+            str(folder), ["holds a run already; give --resume to continue it, or another --out"]
+        )
+    before = load_config(config_path)
+    problems = [
+        f"{key}: it was started with {_setting(before, key)}, now it is {_setting(config, key)}"
+        for key in differences(before, config)
+        if key not in _MAY_DIFFER
+    ]
+    problems += _changed_data(folder, environment)
+    if problems:
+        raise CheckpointError(str(folder), problems)
 
 
 def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, Any], *, resume: bool) -> None:
@@ -37,35 +84,39 @@ def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, A
         resume: Continue what is there.
 
     Raises:
-        CheckpointError: The folder holds a run and ``resume`` is off, or its settings or data differ.
+        CheckpointError: As ``check_run_folder``.
+        ConfigError: As ``check_run_folder``.
+        JobError: The folder cannot be written.
     """
-    config_path = folder / CONFIG_NAME
-    if config_path.exists():
-        if not resume:
-            raise CheckpointError(
-                str(folder), ["holds a run already; give --resume to continue it, or another --out"]
-            )
-        problems = [
-            f"settings differ from those it was started with: {line}"
-            for line in differences(load_config(config_path), config)
-            if not line.startswith(_MAY_DIFFER)
-        ]
-        problems += _changed_data(folder, environment)
-        if problems:
-            raise CheckpointError(str(folder), problems)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_run_folder(folder, config, environment, resume=resume)
     write_json_atomic(folder / ENVIRONMENT_NAME, dict(environment), indent=1)
-    write_text_atomic(config_path, dump_config(config))
+    # Last: from here on it counts as a run.
+    write_text_atomic(folder / CONFIG_NAME, dump_config(config))
+
+
+def _setting(config: Config, key: str) -> Any:
+    value: Any = config.model_dump(mode="json")
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def _changed_data(folder: Path, environment: Mapping[str, Any]) -> list[str]:
     path = folder / ENVIRONMENT_NAME
     if not path.exists():
         return []
-    before = json.loads(path.read_text(encoding="utf-8")).get("digests", {})
-    now = environment.get("digests", {})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        before, processes = content["digests"], content.get("processes", 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"{ENVIRONMENT_NAME} cannot be read ({type(error).__name__}: {error}); start anew"]
+    now = environment["digests"]
     changed = [key for key in sorted(before.keys() & now.keys()) if before[key] != now[key]]
-    return [f"the {key} are not those it was started with" for key in changed]
+    problems = [f"the {key} are not those it was started with" for key in changed]
+    if processes != environment["processes"]:
+        found = f"it was started with {processes} processes, not {environment['processes']}"
+        problems.append(f"{found}; the batches would differ")
+    return problems
 
 
 def describe_environment(
@@ -88,6 +139,7 @@ def describe_environment(
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "seed": config.seed,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "inputs": {
             name: None if path is None else str(Path(path).resolve()) for name, path in inputs.items()
@@ -105,14 +157,18 @@ def _version(name: str) -> str | None:
 
 def _commit() -> str | None:
     """Return the commit of the checkout that this code runs from, if it is one."""
+    package = Path(__file__).resolve().parents[1]
+    root = _git(package, "rev-parse", "--show-toplevel")
+    # An installed copy may lie in somebody else's repository.
+    if root is None or Path(root).resolve() / "src" / package.name != package:
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -120,7 +176,7 @@ def _commit() -> str | None:
 
 
 class MetricsLog:
-    """``metrics.jsonl`` and TensorBoard events of a run.
+    """``metrics.jsonl`` and TensorBoard events of a run; files are touched on the first write.
 
     Args:
         folder: The run.
@@ -129,16 +185,16 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, *, first_step: int, active: bool = True) -> None:
-        self._active = active
-        if not active:
-            return
+        self._folder, self._first_step, self._active = folder, first_step, active
+        self._board: SummaryWriter | None = None
         self.path = folder / METRICS_NAME
-        kept = [line for line in _complete_lines(self.path) if json.loads(line)["step"] <= first_step]
-        write_text_atomic(self.path, "".join(f"{line}\n" for line in kept))
-        # Imported late: TensorBoard takes a second to import.
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        self._kept = [line for line in _complete_lines(self.path) if line.get("step", 0) <= first_step]
+        self.evaluations: dict[int, dict[str, Any]] = {
+            line["step"]: {key: value for key, value in line.items() if key not in ("kind", "step", "epoch")}
+            for line in self._kept
+            if line.get("kind") == "evaluation"
+        }
+        """Figures of the evaluations by step, those of an interrupted run included."""
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one line, and its numbers to TensorBoard.
@@ -146,32 +202,54 @@ class MetricsLog:
         Args:
             kind: ``step`` or ``evaluation``.
             step: Optimiser steps done.
-            values: JSON-able figures by name.
+            values: JSON-able figures by name; numbers that are not finite become null.
+
+        Raises:
+            JobError: The disk is full.
         """
         if not self._active:
             return
-        line = json.dumps({"kind": kind, "step": step, **values}) + "\n"
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
-        for name, value in values.items():
+        board = self._open()
+        plain = {name: _finite(value) for name, value in values.items()}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **plain}, allow_nan=False) + "\n")
+        except OSError as error:
+            reason = f"cannot write {self.path}: {error.strerror or error}"
+            raise JobError(f"{reason}; the last checkpoint is kept, --resume continues") from error
+        if kind == "evaluation":
+            self.evaluations[step] = {key: value for key, value in plain.items() if key != "epoch"}
+        for name, value in plain.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                self._board.add_scalar(name if "/" in name else f"{kind}/{name}", value, step)
+                board.add_scalar(name if "/" in name else f"{kind}/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close TensorBoard's file."""
-        if self._active:
+        if self._board is not None:
             self._board.close()
 
+    def _open(self) -> SummaryWriter:
+        if self._board is None:
+            write_text_atomic(self.path, "".join(f"{json.dumps(line)}\n" for line in self._kept))
+            # Imported late: TensorBoard takes a second to import.
+            from torch.utils.tensorboard import SummaryWriter
 
-def _complete_lines(path: Path) -> list[str]:
+            self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=self._first_step + 1)
+        return self._board
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
     """Lines of a log that may end in the middle of a line."""
     if not path.exists():
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            json.loads(line)
-        except ValueError:
+            lines.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
             break
-        lines.append(line)
     return lines

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import torch
 from sapnet.build import build_dataset, build_model
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet
-from sapnet.data.dataset import BagSource
 from sapnet.engine.checkpoint import ModelCard, load_weights, read_card, save_model
 from sapnet.engine.devices import device_of, make_accelerator
-from sapnet.engine.run_folder import describe_environment, prepare_run_folder
+from sapnet.engine.run_folder import check_run_folder, describe_environment, prepare_run_folder
 from sapnet.engine.train import fit, plan_epochs
+from sapnet.errors import CheckpointError
+from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import PickedProposals
 from sapnet.models.sapnet import SapNet
@@ -45,15 +46,27 @@ class SessionOptions:
     quiet: bool = False
 
 
-def run_training(
+@dataclass(frozen=True)
+class SessionResult:
+    """What a session ends with."""
+
+    model: SapNet
+    """The trained network, on the CPU."""
+    left_out: tuple[str, ...]
+    """Problems of the images that were left out."""
+    validation: dict[str, Any] | None
+    """Figures at the end; None where nothing was measured and in all processes but the first."""
+
+
+def run_session(
     data: TrainingData,
     folder: Path,
     config: Config,
     *,
-    inputs: dict[str, Path | None],
+    inputs: Mapping[str, Path | None],
     options: SessionOptions,
     evaluate: Callable[[SapNet], dict[str, Any]] | None = None,
-) -> SapNet:
+) -> SessionResult:
     """Train a model and write a run folder.
 
     Args:
@@ -62,32 +75,42 @@ def run_training(
         config: All settings.
         inputs: Paths for ``environment.json``.
         options: Resume, skip, quiet.
-        evaluate: Called now and then with the network; its figures go into the metrics.
+        evaluate: Called now and then with the network; its figures go into the metrics. Not called
+            in selection-only mode, which trains no segmenter.
 
     Returns:
-        The trained network, on the CPU.
+        The network and what is worth telling.
 
     Raises:
         InputError: Bad settings, data or folder.
         JobError: Training failed.
+        KeyboardInterrupt: Interrupted; ``options.resume`` continues.
     """
     environment = describe_environment(config, inputs=inputs, digests=data.digests)
-    prepare_run_folder(folder, config, environment, resume=options.resume)
+    accelerator = make_accelerator(config)
+    # All processes look before the first one writes.
+    check_run_folder(folder, config, environment, resume=options.resume)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        prepare_run_folder(folder, config, environment, resume=options.resume)
+    accelerator.wait_for_everyone()
+    stage = config
     if config.training.mode == "two-stage":
-        data, config = _first_stage(data, folder / SELECTION_NAME, config, inputs=inputs, options=options)
+        data = _first_stage(data, folder / SELECTION_NAME, config, inputs=inputs, options=options)
+        stage = _with_mode(config, "top-score")
+        accelerator = make_accelerator(config)
     torch.manual_seed(config.seed)
     model = build_model(
         config.model, num_classes=len(data.points.categories), mask_stride=config.data.mask_stride
     )
-    accelerator = make_accelerator(config)
-    fit(
+    done = fit(
         model,
-        build_dataset(config, data.points, data.images_dir, data.store, training=True),
+        build_dataset(stage, data.points, data.images_dir, data.store, training=True),
         folder,
-        config,
+        stage,
         accelerator=accelerator,
-        plan=plan_epochs(config),
-        evaluate=evaluate if config.training.mode != "selection-only" else None,
+        plan=plan_epochs(stage),
+        evaluate=evaluate if has_segmenter(config) else None,
         skip_bad=options.skip_bad,
         quiet=options.quiet,
     )
@@ -96,7 +119,37 @@ def run_training(
         categories = tuple((item.id, item.name) for item in data.points.categories)
         save_model(model, ModelCard(config=config, categories=categories), folder)
     accelerator.wait_for_everyone()
-    return model
+    return SessionResult(model=model, left_out=done.left_out, validation=done.validation)
+
+
+def run_training(
+    data: TrainingData,
+    folder: Path,
+    config: Config,
+    *,
+    inputs: Mapping[str, Path | None],
+    options: SessionOptions,
+    evaluate: Callable[[SapNet], dict[str, Any]] | None = None,
+) -> SapNet:
+    """Do what ``run_session`` does, for callers who want the network only.
+
+    Args:
+        data: As ``run_session``.
+        folder: As ``run_session``.
+        config: As ``run_session``.
+        inputs: As ``run_session``.
+        options: As ``run_session``.
+        evaluate: As ``run_session``.
+
+    Returns:
+        The trained network, on the CPU.
+    """
+    return run_session(data, folder, config, inputs=inputs, options=options, evaluate=evaluate).model
+
+
+def has_segmenter(config: Config) -> bool:
+    """Return whether a training with these settings trains the SOLOv2 branch."""
+    return config.training.mode != "selection-only"
 
 
 def _first_stage(
@@ -104,17 +157,16 @@ def _first_stage(
     folder: Path,
     config: Config,
     *,
-    inputs: dict[str, Path | None],
+    inputs: Mapping[str, Path | None],
     options: SessionOptions,
-) -> tuple[TrainingData, Config]:
+) -> TrainingData:
     """Train the selection alone and fix its picks; return what the second stage learns from."""
     first = _with_mode(config, "selection-only")
-    going = SessionOptions(resume=True, skip_bad=options.skip_bad, quiet=options.quiet)
+    going = replace(options, resume=True)
     model = run_training(data, folder, first, inputs=inputs, options=going)
     picks = choose(model, data, first, options=going)
     fixed = PickedProposals(data.store, {key: index for key, (index, _) in picks.items()})
-    second = TrainingData(data.points, data.images_dir, fixed, data.digests)
-    return second, _with_mode(config, "top-score")
+    return replace(data, store=fixed)
 
 
 def _with_mode(config: Config, mode: str) -> Config:
@@ -170,3 +222,44 @@ def load_model(path: Path) -> tuple[SapNet, ModelCard]:
     )
     load_weights(model, weights)
     return model.eval(), card
+
+
+def load_labeller(path: Path) -> tuple[SapNet, ModelCard]:
+    """Load the network that picks proposals.
+
+    Args:
+        path: A run folder or model file. Of a two-stage run it must be the folder: the segmenter's
+            file knows nothing of picking.
+
+    Returns:
+        The network in evaluation mode and its card.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+    """
+    card, _ = read_card(path)
+    if card.config.training.mode != "two-stage":
+        return load_model(path)
+    first = (path if path.is_dir() else path.parent) / SELECTION_NAME
+    if not first.is_dir():
+        reason = f"is the segmenter of a two-stage run; labels come from its {SELECTION_NAME}/ folder"
+        raise CheckpointError(str(path), [f"{reason}, which is not here"])
+    return load_model(first)
+
+
+def load_segmenter(path: Path) -> tuple[SapNet, ModelCard]:
+    """Load the network that segments images.
+
+    Args:
+        path: A run folder or model file.
+
+    Returns:
+        The network in evaluation mode and its card.
+
+    Raises:
+        CheckpointError: It cannot be loaded, or has no trained segmenter.
+    """
+    card, _ = read_card(path)
+    if not has_segmenter(card.config):
+        raise CheckpointError(str(path), ["was trained with training.mode=selection-only: it cannot segment"])
+    return load_model(path)

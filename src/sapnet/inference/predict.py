@@ -85,20 +85,31 @@ def predict_images(
     """
     was_training = model.training
     model.eval().to(device)
-    with Progress(len(dataset), title, quiet=quiet) as progress:
-        for row in range(len(dataset)):
-            try:
-                item = dataset[row]
-            except DataError as error:
-                yield Predicted(dataset.paths[row], None, "; ".join(error.problems))
+    try:
+        with Progress(len(dataset), title, quiet=quiet) as progress:
+            for row in range(len(dataset)):
+                yield _predict_one(model, dataset, row, postprocess, size_divisor, device)
                 progress.advance(1)
-                continue
-            images, sizes = pad_images([item.image], size_divisor=size_divisor)
-            outputs = model.segment(images.to(device))
-            (instances,) = postprocess(outputs, sizes.to(device), [item.geometry.original_size])
-            yield Predicted(item.path, instances.to("cpu"))
-            progress.advance(1)
-    model.train(was_training)
+    finally:
+        model.train(was_training)
+
+
+def _predict_one(
+    model: SapNet,
+    dataset: PredictionDataset,
+    row: int,
+    postprocess: Callable[..., list[Instances]],
+    size_divisor: int,
+    device: torch.device,
+) -> Predicted:
+    try:
+        item = dataset[row]
+    except DataError as error:
+        return Predicted(dataset.paths[row], None, "; ".join(error.problems))
+    images, sizes = pad_images([item.image], size_divisor=size_divisor)
+    outputs = model.segment(images.to(device))
+    (instances,) = postprocess(outputs, sizes.to(device), [item.geometry.original_size])
+    return Predicted(item.path, instances.to("cpu"))
 
 
 def coco_results(instances: Instances, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:

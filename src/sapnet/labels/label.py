@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from sapnet.data.annotations import PointSet
-from sapnet.data.dataset import BagSource, TrainingDataset
-from sapnet.engine.loading import batch_loader
+from sapnet.data.annotations import ImagePoints, PointSet
+from sapnet.data.dataset import TrainingDataset
+from sapnet.data.loading import batch_loader
 from sapnet.errors import DataError
+from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import picked_only
 from sapnet.models.sapnet import SapNet
 from sapnet.progress import Progress
@@ -102,7 +103,7 @@ def label_document(points: PointSet, store: BagSource, picks: dict[int, tuple[in
     annotations: list[dict[str, Any]] = []
     for row, image_id in enumerate(points.images.ids.tolist()):
         clicks = points.of_image(row)
-        if len(clicks.annotation_ids):
+        if len(clicks.annotation_ids) and image_id in store:
             annotations += _of_image(points, clicks, store.of_image(image_id), picks)
     labelled = {item["id"] for item in annotations}
     return {
@@ -124,7 +125,7 @@ def label_document(points: PointSet, store: BagSource, picks: dict[int, tuple[in
 
 
 def _of_image(
-    points: PointSet, clicks: Any, proposals: ImageProposals, picks: dict[int, tuple[int, float]]
+    points: PointSet, clicks: ImagePoints, proposals: ImageProposals, picks: dict[int, tuple[int, float]]
 ) -> Iterator[dict[str, Any]]:
     """Annotations of one image, in the order of its clicks."""
     wanted = {int(item): picks[int(item)][0] for item in clicks.annotation_ids if int(item) in picks}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sapnet.data.dataset import BagSource
+from sapnet.evaluation.bag_picks import BagSource
 from sapnet.proposals.proposer import ImageProposals
 
 
@@ -23,6 +23,9 @@ class PickedProposals:
     def __init__(self, store: BagSource, picks: Mapping[int, int]) -> None:
         self._store = store
         self._picks = dict(picks)
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._store
 
     def of_image(self, image_id: int) -> ImageProposals:
         """Return the picked proposals of an image."""

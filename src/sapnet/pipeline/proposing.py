@@ -7,6 +7,7 @@ from typing import Any
 
 from sapnet.config import Config
 from sapnet.data.annotations import load_instances, load_points
+from sapnet.data.check import check_points
 from sapnet.engine.session import TrainingData
 from sapnet.errors import DataError, InputError, StoreError
 from sapnet.progress import Progress
@@ -46,7 +47,7 @@ def propose(
     if proposer != "regions":
         raise InputError("the command line", [f"proposer {proposer!r} is unknown; expected 'regions'"])
     clicks = load_points(points)
-    gt_instances = None if instances is None else load_instances(instances)
+    truth = None if instances is None else load_instances(instances)
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
         store = generate_proposals(
             clicks,
@@ -64,9 +65,24 @@ def propose(
         "skipped": len(store.skipped),
         "proposals": store.manifest["counts"]["proposals"],
     }
-    if gt_instances is not None:
-        figures["quality"] = bag_quality(store, gt_instances)
+    if truth is not None:
+        figures["quality"] = bag_quality(store, truth)
     return figures
+
+
+def refuse_bad_images(points: Path, images: Path) -> None:
+    """Refuse clicks and images that do not fit, all problems at once, before anything is written.
+
+    Args:
+        points: Points file.
+        images: Image folder. Only the headers of the images are read.
+
+    Raises:
+        DataError: Images are missing, unreadable or of another size, or clicks lie outside.
+    """
+    found = check_points(points, images, decode_images=False)
+    if found.problems:
+        raise DataError(str(images), [*found.problems, "--skip-bad leaves out images that cannot be read"])
 
 
 def load_training_data(

@@ -11,15 +11,22 @@ from sapnet.config import Config
 from sapnet.data.atomic import write_bytes_atomic, write_json_atomic
 from sapnet.data.images import read_image
 from sapnet.engine.devices import device_of
-from sapnet.engine.session import SessionOptions, TrainingData, choose, load_model
+from sapnet.engine.session import (
+    SessionOptions,
+    TrainingData,
+    choose,
+    load_labeller,
+    load_segmenter,
+)
 from sapnet.engine.validation import prediction_dataset
 from sapnet.errors import DataError, InputError
 from sapnet.evaluation.coco_ap import evaluate_coco
 from sapnet.evaluation.label_quality import evaluate_labels
 from sapnet.evaluation.voc_ap import evaluate_voc
-from sapnet.inference.predict import coco_results, list_images, predict_images
+from sapnet.inference.predict import Predicted, coco_results, list_images, predict_images
 from sapnet.labels.label import label_document, top_score_picks
-from sapnet.pipeline.proposing import load_training_data
+from sapnet.models.sapnet import SapNet
+from sapnet.pipeline.proposing import load_training_data, refuse_bad_images
 from sapnet.proposals.store import ProposalStore
 from sapnet.report import write_report
 from sapnet.visualize import draw_instances, encode_picture
@@ -51,11 +58,14 @@ def label(
     Returns:
         Counts and the path.
     """
-    model, card = load_model(Path(run))
+    model, card = load_labeller(Path(run))
     config = card.config.model_copy(update={"device": device})
     data = load_training_data(points, images, proposals)
+    if not skip_bad:
+        refuse_bad_images(points, images)
+    known = ", ".join(f"{name!r} (id {identifier})" for identifier, name in card.categories)
     problems = [
-        f"category {item.id} ({item.name!r}) is not one of the model's: {[name for _, name in card.categories]}"
+        f"category {item.name!r} (id {item.id}) is not number {place + 1} of the model's: {known}"
         for place, item in enumerate(data.points.categories)
         if place >= len(card.categories) or card.categories[place] != (item.id, item.name)
     ]
@@ -65,8 +75,21 @@ def label(
 
 
 def write_labels(
-    model: Any, data: TrainingData, config: Config, out: Path, options: SessionOptions
+    model: SapNet, data: TrainingData, config: Config, out: Path, options: SessionOptions
 ) -> dict[str, Any]:
+    """Pick a proposal for every click and write the label file.
+
+    Args:
+        model: The network that picks, as ``load_labeller`` gives it.
+        data: Clicks, images and proposals.
+        config: The network's settings. In top-score mode, which trains no selection, the proposal
+            with the highest proposer score is picked.
+        out: Label file to write.
+        options: Skip and quiet.
+
+    Returns:
+        Counts and the path.
+    """
     if config.training.mode == "top-score":
         picks = top_score_picks(data.points)
     else:
@@ -101,35 +124,32 @@ def predict(
     Returns:
         Counts and the path.
     """
-    network, card = load_model(Path(model))
+    network, card = load_segmenter(Path(model))
     config = card.config.model_copy(update={"device": device})
     paths = list_images([Path(item) for item in images])
-    names = [name for _, name in card.categories]
+    category_ids, names = zip(*card.categories, strict=True)
+    pictures = _Pictures(None if draw is None else Path(draw), names)
     results: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
-    for number, found in enumerate(
-        predict_images(
-            network,
-            prediction_dataset(paths, config),
-            build_postprocess(config),
-            size_divisor=config.data.size_divisor,
-            device=device_of(config),
-            quiet=quiet,
-        ),
-        start=1,
-    ):
-        if found.instances is None:
-            problems.append(found.problem)
+    found = predict_images(
+        network,
+        prediction_dataset(paths, config),
+        build_postprocess(config),
+        size_divisor=config.data.size_divisor,
+        device=device_of(config),
+        quiet=quiet,
+    )
+    for number, predicted in enumerate(found, start=1):
+        if predicted.instances is None:
+            problems.append(predicted.problem)
             continue
-        height, width = found.instances.image_size
-        entries.append({"id": number, "file_name": str(found.path), "width": width, "height": height})
-        results += coco_results(found.instances, number, [identifier for identifier, _ in card.categories])
-        if draw is not None:
-            picture = draw_instances(read_image(found.path), found.instances, names)
-            target = Path(draw) / f"{number:06d}_{found.path.stem}.jpg"
-            write_bytes_atomic(target, encode_picture(picture))
+        height, width = predicted.instances.image_size
+        entries.append({"id": number, "file_name": str(predicted.path), "width": width, "height": height})
+        results += coco_results(predicted.instances, number, category_ids)
+        pictures.draw(number, predicted)
     if problems and not skip_bad:
+        pictures.discard()
         raise DataError("the images to predict", [*problems, "--skip-bad leaves such images out"])
     document = {
         "images": entries,
@@ -138,6 +158,27 @@ def predict(
     }
     write_json_atomic(out, document)
     return {"out": str(out), "images": len(entries), "skipped": len(problems), "instances": len(results)}
+
+
+class _Pictures:
+    """Pictures with the instances drawn in; nothing is done without a folder."""
+
+    def __init__(self, folder: Path | None, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, list(names)
+        self._written: list[Path] = []
+
+    def draw(self, number: int, predicted: Predicted) -> None:
+        if self._folder is None or predicted.instances is None:
+            return
+        picture = draw_instances(read_image(predicted.path), predicted.instances, self._names)
+        target = self._folder / f"{number:06d}_{predicted.path.stem}.jpg"
+        write_bytes_atomic(target, encode_picture(picture))
+        self._written.append(target)
+
+    def discard(self) -> None:
+        """Remove what was drawn: a refused call leaves nothing behind."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
 
 
 def evaluate(

@@ -7,9 +7,9 @@ from typing import Any
 
 from sapnet.config import Config
 from sapnet.data.annotations import load_instances
-from sapnet.engine.session import SessionOptions, run_training
+from sapnet.engine.session import SessionOptions, run_session
 from sapnet.engine.validation import validation_judge
-from sapnet.pipeline.proposing import load_training_data
+from sapnet.pipeline.proposing import load_training_data, refuse_bad_images
 
 
 def train(
@@ -43,25 +43,31 @@ def train(
         The path, and the validation figures if there are any.
     """
     out = Path(out)
+    if not (skip_bad or resume):
+        refuse_bad_images(points, images)
     data = load_training_data(points, images, proposals)
-    validation = None if val_instances is None else load_instances(val_instances)
     inputs = {
         "points": points,
         "images": images,
         "proposals": proposals,
+        "instances": None,
         "val_instances": val_instances,
-        "val_images": val_images,
+        "val_images": None if val_instances is None else val_images or images,
     }
-    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
     judge = None
-    if validation is not None:
-        judge = validation_judge(validation, Path(val_images or images), config, data.points, quiet=quiet)
-    model = run_training(data, out, config, inputs=inputs, options=options, evaluate=judge)
+    if val_instances is not None:
+        validation = load_instances(val_instances)
+        judge = validation_judge(
+            validation, Path(val_images or images), config, data.points, quiet=quiet, skip_bad=skip_bad
+        )
+    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
+    done = run_session(data, out, config, inputs=inputs, options=options, evaluate=judge)
     figures: dict[str, Any] = {
         "out": str(out),
         "epochs": config.training.epochs,
         "mode": config.training.mode,
+        "skipped": len(done.left_out),
     }
-    if judge is not None and config.training.mode != "selection-only":
-        figures["validation"] = judge(model)
+    if done.validation is not None:
+        figures["validation"] = done.validation
     return figures

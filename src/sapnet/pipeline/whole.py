@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.config import Config
-from sapnet.data.annotations import load_instances
+from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
-from sapnet.engine.session import SessionOptions, run_training
+from sapnet.engine.devices import join_processes
+from sapnet.engine.run_folder import check_run_folder, describe_environment
+from sapnet.engine.session import (
+    SessionOptions,
+    TrainingData,
+    has_segmenter,
+    load_labeller,
+    run_session,
+)
 from sapnet.engine.validation import validation_judge
+from sapnet.errors import DataError
 from sapnet.evaluation.label_quality import evaluate_labels
-from sapnet.pipeline.proposing import load_training_data, propose
+from sapnet.pipeline.proposing import load_training_data, propose, refuse_bad_images
 from sapnet.pipeline.results import report, write_labels
 
 PROPOSALS_NAME = "proposals"
@@ -52,44 +61,79 @@ def run(
     Returns:
         Paths, counts and figures.
     """
-    out = Path(out)
-    store = out / PROPOSALS_NAME
-    gt_instances = None if instances is None else load_instances(instances)
-    validation = None if val_instances is None else load_instances(val_instances)
-    figures: dict[str, Any] = {
-        "proposals": propose(
-            points, images, store, config, proposer=config.proposals.name, skip_bad=skip_bad, quiet=quiet
-        )
-    }
-    data = load_training_data(points, images, store)
-    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
+    out, store = Path(out), Path(out) / PROPOSALS_NAME
     inputs = {
         "points": points,
         "images": images,
         "proposals": store,
         "instances": instances,
         "val_instances": val_instances,
-        "val_images": None if val_instances is None else Path(val_images or images),
+        "val_images": None if val_instances is None else val_images or images,
     }
+    clicks = _refuse_early(inputs, out, config, resume=resume, skip_bad=skip_bad)
+    truth = None if instances is None else load_instances(instances)
     judge = None
-    if validation is not None and config.training.mode != "selection-only":
+    if val_instances is not None and has_segmenter(config):
         judge = validation_judge(
-            validation,
+            load_instances(val_instances),
             Path(val_images or images),
             config,
-            data.points,
+            clicks,
             quiet=quiet,
             out=out / PREDICTIONS_NAME,
+            skip_bad=skip_bad,
         )
-    model = run_training(data, out, config, inputs=inputs, options=options, evaluate=judge)
-    figures["labels"] = write_labels(model, data, config, out / LABELS_NAME, options)
+    processes = join_processes(config)
+    figures: dict[str, Any] = {}
+    if processes.is_main_process:
+        name = config.proposals.name
+        figures["proposals"] = propose(
+            points, images, store, config, proposer=name, skip_bad=skip_bad, quiet=quiet
+        )
+    processes.wait_for_everyone()
+    data = load_training_data(points, images, store)
+    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
+    done = run_session(data, out, config, inputs=inputs, options=options, evaluate=judge)
+    if processes.is_main_process:
+        figures["skipped"] = len(done.left_out)
+        figures |= _finish(out, data, config, truth, done.validation, options)
+    processes.wait_for_everyone()
+    return figures
+
+
+def _refuse_early(
+    inputs: dict[str, Any], out: Path, config: Config, *, resume: bool, skip_bad: bool
+) -> PointSet:
+    """Find what is wrong before anything is computed or written; return the clicks."""
+    clicks = load_points(inputs["points"])
+    environment = describe_environment(config, inputs=inputs, digests={"points": clicks.digest})
+    check_run_folder(out, config, environment, resume=resume)
+    if len(clicks) == 0:
+        raise DataError(str(inputs["points"]), ["has no clicks, so there is nothing to learn from"])
+    if not skip_bad:
+        refuse_bad_images(inputs["points"], inputs["images"])
+    return clicks
+
+
+def _finish(
+    out: Path,
+    data: TrainingData,
+    config: Config,
+    truth: InstanceSet | None,
+    validation: dict[str, Any] | None,
+    options: SessionOptions,
+) -> dict[str, Any]:
+    """Label, evaluate and report; the same files however often it is done."""
+    labeller, card = load_labeller(out)
+    picking = card.config.model_copy(update={"device": config.device, "data": config.data})
+    figures: dict[str, Any] = {"labels": write_labels(labeller, data, picking, out / LABELS_NAME, options)}
     evaluation: dict[str, Any] = {}
-    if gt_instances is not None:
+    if truth is not None:
         evaluation["labels"] = evaluate_labels(
-            out / LABELS_NAME, gt_instances, data.store, max_proposals=config.data.max_proposals
+            out / LABELS_NAME, truth, data.store, max_proposals=config.data.max_proposals
         )
-    if judge is not None:
-        evaluation["validation"] = judge(model)
+    if validation is not None:
+        evaluation["validation"] = validation
     write_json_atomic(out / EVALUATION_NAME, evaluation)
     figures["report"] = report(out, out / REPORT_NAME)["out"]
     figures["out"] = str(out)
@@ -122,7 +166,7 @@ def demo(out: Path, config: Config, *, quiet: bool = False) -> dict[str, Any]:
 
     Args:
         out: Folder for the scenes and the run.
-        config: Settings; see ``configs/demo.yaml``.
+        config: Settings; see the packaged ``sapnet/configs/demo.yaml``.
         quiet: Show no progress.
 
     Returns:

@@ -1,0 +1,118 @@
+"""The training loader: batches in worker processes, unreadable images reported or left out."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from sapnet.data.collate import collate
+from sapnet.data.dataset import Sample, TrainingDataset
+from sapnet.errors import InputError
+from sapnet.structures import Batch, PointPrompts, ProposalBags
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """A batch, and what could not be loaded for it."""
+
+    batch: Batch | None
+    """None if no image of the batch could be loaded."""
+    problems: tuple[str, ...]
+
+
+class _Tolerant(Dataset[Sample | InputError]):
+    """Returns an input error instead of raising it in a worker, where its message would be buried."""
+
+    def __init__(self, dataset: TrainingDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample | InputError:
+        try:
+            return self.dataset[index]
+        except InputError as error:
+            return error
+
+
+def _collate(items: Sequence[Sample | InputError], *, size_divisor: int, mask_stride: int) -> LoadedBatch:
+    samples = [item for item in items if isinstance(item, Sample)]
+    problems = [problem for item in items if isinstance(item, InputError) for problem in item.problems]
+    batch = collate(samples, size_divisor=size_divisor, mask_stride=mask_stride) if samples else None
+    return LoadedBatch(batch=batch, problems=tuple(problems))
+
+
+def _start_worker(_number: int) -> None:
+    # Ctrl-C reaches the whole process group; the loop alone decides what to do with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def batch_loader(
+    dataset: TrainingDataset,
+    batches: Sequence[Sequence[int]],
+    *,
+    size_divisor: int,
+    mask_stride: int,
+    num_workers: int,
+    pin_memory: bool = False,
+) -> DataLoader[LoadedBatch]:
+    """Load given batches in order.
+
+    Args:
+        dataset: Samples by image row.
+        batches: Image rows of every batch.
+        size_divisor: Padded sizes are multiples of this.
+        mask_stride: Input pixels per mask cell.
+        num_workers: Loader processes.
+        pin_memory: Page-locked tensors, for CUDA.
+
+    Returns:
+        An iterable of ``LoadedBatch``.
+    """
+    loader: DataLoader = DataLoader(
+        _Tolerant(dataset),
+        batch_sampler=[list(batch) for batch in batches],
+        num_workers=num_workers,
+        collate_fn=partial(_collate, size_divisor=size_divisor, mask_stride=mask_stride),
+        worker_init_fn=_start_worker,
+        pin_memory=pin_memory,
+    )
+    return loader
+
+
+def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:
+    """Return the smallest batch: one blank picture without clicks.
+
+    Args:
+        size_divisor: The picture's sides in input pixels.
+        mask_stride: Input pixels per mask cell.
+
+    Returns:
+        A batch for a process whose images cannot be read while the others go on.
+    """
+    cells = size_divisor // mask_stride
+    none, whole = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    return Batch(
+        images=torch.zeros(1, 3, size_divisor, size_divisor),
+        image_sizes=torch.tensor([[size_divisor, size_divisor]]),
+        prompts=PointPrompts(xy=none.reshape(0, 2), labels=whole, image_index=whole, annotation_ids=whole),
+        bags=ProposalBags(
+            boxes=none.reshape(0, 1, 4),
+            masks=torch.zeros(0, 1, cells, cells, dtype=torch.bool),
+            scores=none.reshape(0, 1),
+            valid=torch.zeros(0, 1, dtype=torch.bool),
+            covered_points=torch.zeros(0, 1, dtype=torch.bool),
+            covered_distance=none.reshape(0, 1),
+            area=none.reshape(0, 1),
+        ),
+        background_draws=torch.zeros(1, 0, 4),
+        part_draws=torch.zeros(0, 0, 4),
+        image_ids=(-1,),
+        file_names=("blank",),
+    )
