@@ -21,16 +21,19 @@ ends in ``_original`` (the EXIF-transposed image file). Sizes are ``(height, wid
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, device
 
 
+_Structure = TypeVar("_Structure", bound="_Movable")
+
+
 class _Movable:
     """Moves every tensor field of a dataclass to a device."""
 
-    def to(self, target: device | str, *, non_blocking: bool = False) -> Self:
+    def to(self: _Structure, target: device | str, *, non_blocking: bool = False) -> _Structure:
         """Return a copy with every tensor (and nested structure) on ``target``."""
         moved: dict[str, Any] = {}
         for field in fields(self):  # type: ignore[arg-type]
