@@ -24,7 +24,7 @@ SIGNATURES = {
     "check_points_file": "points images",
     "propose": "points images out config proposer skip_bad instances quiet",
     "train": "points images proposals out config resume val_instances val_images quiet skip_bad",
-    "label": "run points images proposals out device quiet",
+    "label": "run points images proposals out device quiet skip_bad",
     "predict": "model images out draw device quiet skip_bad",
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",

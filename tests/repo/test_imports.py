@@ -10,20 +10,23 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
     {"mil", "losses", "models", "data", "proposals"},
-    {"inference", "labels", "evaluation", "engine", "visualize"},
+    {"inference", "labels", "evaluation", "visualize"},
     {"build"},
-    {"report", "pipeline", "doctor"},
+    {"engine"},
+    {"report", "bench", "doctor"},
+    {"pipeline"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SETTINGS = {"config", "config_loader"}
-READERS_OF_SETTINGS = {"build", "cli", "engine", "pipeline", *SETTINGS}
+SETTINGS = {"config", "config_model", "config_loader"}
+READERS_OF_SETTINGS = {"build", "bench", "cli", "engine", "pipeline", *SETTINGS}
 WITHOUT_TORCH = {
     "errors",
     "progress",
     "yaml_tree",
     "config",
+    "config_model",
     "config_loader",
     "cli",
     "_version",

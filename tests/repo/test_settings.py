@@ -13,7 +13,7 @@ from sapnet.config import Config
 from sapnet.config_loader import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted([*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("src/sapnet/configs/*.yaml")])
 
 COMMON = {"--seed", "--device", "--quiet", "--json", "--debug"}
 SETTINGS = {"-c", "--config"}
@@ -28,7 +28,7 @@ OPTIONS = {
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--instances"},
     "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
     "demo": COMMON | SETTINGS | {"--out"},
-    "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--format"},
+    "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--format", "--skip-bad"},
     "predict": COMMON | {"--model", "--out", "--draw", "--skip-bad"},
     "evaluate": COMMON | {"--predictions", "--labels", "--instances", "--protocol", "--proposals"},
     "report": COMMON | {"--out"},
@@ -50,7 +50,7 @@ def settings_of(section: type[BaseModel]):
 def attributes_read() -> set[str]:
     names = set()
     for file in (ROOT / "src").rglob("*.py"):
-        if file.name != "config.py":
+        if file.name not in ("config.py", "config_model.py"):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return names

@@ -112,6 +112,7 @@ def _add_result_verbs(group: Any) -> None:
         metavar="|".join(LABEL_FORMATS),
         help="format of the label file (default: coco)",
     )
+    _skip_bad(label)
 
     predict = _verb(group, "predict", verbs.predict, "segment new images")
     _input(predict, "--model", "RUN_OR_FILE", "run folder or model file")

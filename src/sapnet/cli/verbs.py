@@ -17,6 +17,8 @@ from sapnet.errors import ConfigError, InputError, nearest
 if TYPE_CHECKING:
     from sapnet.config import Config
 
+DEMO_SETTINGS = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -118,7 +120,9 @@ def bench(args: argparse.Namespace) -> Outcome:
 
 
 def demo(args: argparse.Namespace) -> Outcome:
-    """``sapnet demo``: the whole method on drawn scenes."""
+    """``sapnet demo``: the whole method on drawn scenes, with the packaged settings unless -c is given."""
+    if args.config is None:
+        args.config = DEMO_SETTINGS
     config = _config(args)
     from sapnet import pipeline
 
@@ -138,6 +142,7 @@ def label(args: argparse.Namespace) -> Outcome:
         out=args.out,
         device=args.device or "auto",
         quiet=args.quiet,
+        skip_bad=args.skip_bad,
     )
     return Outcome(figures)
 

@@ -87,20 +87,22 @@ def batch_loader(
 
 
 def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:
-    """Return the smallest batch: one blank picture without clicks.
+    """Return a small batch: one blank picture without clicks.
 
     Args:
-        size_divisor: The picture's sides in input pixels.
+        size_divisor: The picture's sides are multiples of this, in input pixels.
         mask_stride: Input pixels per mask cell.
 
     Returns:
         A batch for a process whose images cannot be read while the others go on.
     """
-    cells = size_divisor // mask_stride
+    # Two cells per side on a pyramid level of stride 64: normalisation needs more than one value.
+    side = -(-128 // size_divisor) * size_divisor
+    cells = side // mask_stride
     none, whole = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
     return Batch(
-        images=torch.zeros(1, 3, size_divisor, size_divisor),
-        image_sizes=torch.tensor([[size_divisor, size_divisor]]),
+        images=torch.zeros(1, 3, side, side),
+        image_sizes=torch.tensor([[side, side]]),
         prompts=PointPrompts(xy=none.reshape(0, 2), labels=whole, image_index=whole, annotation_ids=whole),
         bags=ProposalBags(
             boxes=none.reshape(0, 1, 4),
