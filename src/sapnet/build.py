@@ -95,7 +95,7 @@ def build_model(
 def _build_selection(
     config: ModelConfig, backbone: Backbone, pyramid: FeaturePyramid, num_classes: int, mask_stride: int
 ) -> SelectionBranch:
-    head, guidance, regions, mining = config.mil_head, config.guidance, config.regions, config.box_mining
+    head = config.mil_head
     from_backbone = head.features == "backbone"
     channels = backbone.channels[1:] if from_backbone else (pyramid.channels,) * len(pyramid.strides)
     strides = backbone.strides[1:] if from_backbone else pyramid.strides
@@ -104,6 +104,34 @@ def _build_selection(
         projections = [conv_norm(count, head.projection_channels, 1, activate=True) for count in channels]
         channels = (head.projection_channels,) * len(channels)
     pooler = RegionPooler(strides, roi_size=head.roi_size, mode=head.features, pooling=head.pooling)
+    return SelectionBranch(
+        pooler=pooler,
+        head=MilHead(
+            pooler.out_channels(channels),
+            num_classes,
+            roi_size=head.roi_size,
+            hidden_channels=head.hidden_channels,
+            background_output=head.background_output,
+            dropout=head.dropout,
+        ),
+        projections=projections,
+        stages=_build_stages(config, mask_stride),
+        settings=SelectionSettings(
+            num_classes=num_classes,
+            guide_logits=config.guidance.apply_to == "logits",
+            refine=config.refinement.enabled,
+            refine_activation=config.refinement.class_activation,
+            select_with=config.refinement.select_with,
+            guide_refinement=config.refinement.guide,
+            focal_gamma=config.refinement.focal_gamma,
+            mine_after_select=config.box_mining.also_after_select,
+            mask_stride=mask_stride,
+        ),
+    )
+
+
+def _build_stages(config: ModelConfig, mask_stride: int) -> StageFunctions:
+    guidance, regions, mining = config.guidance, config.regions, config.box_mining
     guide = partial(
         point_guidance,
         overlap=guidance.overlap,
@@ -130,38 +158,22 @@ def _build_selection(
         containing_tolerance=mining.containing_tolerance,
         respect_neighbours=mining.respect_neighbours,
     )
-    return SelectionBranch(
-        pooler=pooler,
-        head=MilHead(
-            pooler.out_channels(channels),
-            num_classes,
-            roi_size=head.roi_size,
-            hidden_channels=head.hidden_channels,
-            background_output=head.background_output,
-            dropout=head.dropout,
-        ),
-        projections=projections,
-        stages=StageFunctions(
-            guide=guide if guidance.enabled else None,
-            generate=generate,
-            mine=mine if mining.enabled else None,
-        ),
-        settings=SelectionSettings(
-            num_classes=num_classes,
-            guide_logits=guidance.apply_to == "logits",
-            refine=config.refinement.enabled,
-            refine_activation=config.refinement.class_activation,
-            select_with=config.refinement.select_with,
-            guide_refinement=config.refinement.guide,
-            focal_gamma=config.refinement.focal_gamma,
-            mine_after_select=mining.also_after_select,
-            mask_stride=mask_stride,
-        ),
+    return StageFunctions(
+        guide=guide if guidance.enabled else None,
+        generate=generate,
+        mine=mine if mining.enabled else None,
     )
 
 
 def build_total_loss(config: ModelConfig) -> partial:
-    """Bind the weights of eq. 8 and 9 to ``losses.total.total_loss``."""
+    """Bind the weights of eq. 8 and 9.
+
+    Args:
+        config: The model section.
+
+    Returns:
+        ``losses.total.total_loss``, to be called with sums and counts.
+    """
     return partial(
         total_loss,
         refinement_positive_weight=config.refinement.positive_weight,
@@ -173,7 +185,14 @@ def build_total_loss(config: ModelConfig) -> partial:
 
 
 def build_postprocess(config: Config) -> partial:
-    """Bind the inference settings to ``inference.postprocess.postprocess``."""
+    """Bind the inference settings.
+
+    Args:
+        config: All settings.
+
+    Returns:
+        ``inference.postprocess.postprocess``, to be called with outputs and sizes.
+    """
     settings = config.model.inference
     return partial(
         postprocess,

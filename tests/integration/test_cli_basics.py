@@ -92,7 +92,7 @@ CALLS = {
                   "val_instances": "val.json", "val_images": "images", "quiet": True, "skip_bad": False}),
     "label --run runs --points points.json --images images --proposals store --out l.json --format coco": (
         "label", {"run": "runs", "points": "points.json", "images": "images", "proposals": "store",
-                  "out": "l.json", "device": "auto", "quiet": False}),
+                  "out": "l.json", "device": "auto", "quiet": False, "skip_bad": False}),
     "predict --model model.safetensors a.jpg images --out p.json --draw d --device cpu": (
         "predict", {"model": "model.safetensors", "images": ["a.jpg", "images"], "out": "p.json", "draw": "d",
                     "device": "cpu", "quiet": False, "skip_bad": False}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from sapnet.build import build_dataset, build_model
 from sapnet.config import Config
@@ -86,14 +87,9 @@ def run_session(
         JobError: Training failed.
         KeyboardInterrupt: Interrupted; ``options.resume`` continues.
     """
-    environment = describe_environment(config, inputs=inputs, digests=data.digests)
     accelerator = make_accelerator(config)
-    # All processes look before the first one writes.
-    check_run_folder(folder, config, environment, resume=options.resume)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        prepare_run_folder(folder, config, environment, resume=options.resume)
-    accelerator.wait_for_everyone()
+    environment = describe_environment(config, inputs=inputs, digests=data.digests)
+    _open_folder(accelerator, folder, config, environment, resume=options.resume)
     stage = config
     if config.training.mode == "two-stage":
         data = _first_stage(data, folder / SELECTION_NAME, config, inputs=inputs, options=options)
@@ -120,6 +116,17 @@ def run_session(
         save_model(model, ModelCard(config=config, categories=categories), folder)
     accelerator.wait_for_everyone()
     return SessionResult(model=model, left_out=done.left_out, validation=done.validation)
+
+
+def _open_folder(
+    accelerator: Accelerator, folder: Path, config: Config, environment: dict[str, Any], *, resume: bool
+) -> None:
+    """All processes look before the first one writes."""
+    check_run_folder(folder, config, environment, resume=resume)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        prepare_run_folder(folder, config, environment, resume=resume)
+    accelerator.wait_for_everyone()
 
 
 def run_training(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sapnet.config import Config
+from sapnet.config import Config, RegionProposerConfig
 from sapnet.data.annotations import load_instances, load_points
 from sapnet.data.check import check_points
 from sapnet.engine.session import TrainingData
@@ -52,7 +52,7 @@ def propose(
         store = generate_proposals(
             clicks,
             images,
-            RegionProposer(**config.proposals.regions.model_dump()),
+            _region_proposer(config.proposals.regions),
             out,
             skip_bad=skip_bad,
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
@@ -68,6 +68,15 @@ def propose(
     if truth is not None:
         figures["quality"] = bag_quality(store, truth)
     return figures
+
+
+def _region_proposer(config: RegionProposerConfig) -> RegionProposer:
+    return RegionProposer(
+        working_long_side=config.working_long_side,
+        masks_per_point=config.masks_per_point,
+        duplicate_iou=config.duplicate_iou,
+        grabcut=config.grabcut,
+    )
 
 
 def refuse_bad_images(points: Path, images: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sapnet.engine.session import (
 from sapnet.engine.validation import validation_judge
 from sapnet.errors import DataError
 from sapnet.evaluation.label_quality import evaluate_labels
+from sapnet.models.sapnet import SapNet
 from sapnet.pipeline.proposing import load_training_data, propose, refuse_bad_images
 from sapnet.pipeline.results import report, write_labels
 
@@ -72,17 +74,8 @@ def run(
     }
     clicks = _refuse_early(inputs, out, config, resume=resume, skip_bad=skip_bad)
     truth = None if instances is None else load_instances(instances)
-    judge = None
-    if val_instances is not None and has_segmenter(config):
-        judge = validation_judge(
-            load_instances(val_instances),
-            Path(val_images or images),
-            config,
-            clicks,
-            quiet=quiet,
-            out=out / PREDICTIONS_NAME,
-            skip_bad=skip_bad,
-        )
+    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
+    judge = _judge(inputs, out, config, clicks, options)
     processes = join_processes(config)
     figures: dict[str, Any] = {}
     if processes.is_main_process:
@@ -92,13 +85,28 @@ def run(
         )
     processes.wait_for_everyone()
     data = load_training_data(points, images, store)
-    options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
     done = run_session(data, out, config, inputs=inputs, options=options, evaluate=judge)
     if processes.is_main_process:
         figures["skipped"] = len(done.left_out)
         figures |= _finish(out, data, config, truth, done.validation, options)
     processes.wait_for_everyone()
     return figures
+
+
+def _judge(
+    inputs: dict[str, Any], out: Path, config: Config, clicks: PointSet, options: SessionOptions
+) -> Callable[[SapNet], dict[str, Any]] | None:
+    if inputs["val_instances"] is None or not has_segmenter(config):
+        return None
+    return validation_judge(
+        load_instances(inputs["val_instances"]),
+        Path(inputs["val_images"]),
+        config,
+        clicks,
+        quiet=options.quiet,
+        out=out / PREDICTIONS_NAME,
+        skip_bad=options.skip_bad,
+    )
 
 
 def _refuse_early(

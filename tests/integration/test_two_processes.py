@@ -1,0 +1,109 @@
+"""Two processes train as one with twice the batch, through unchanged commands."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from sapnet import pipeline
+from sapnet.config_loader import dump_config
+from training_builders import tiny_config, train_arguments, train_options, write_tiny_data
+
+# Plain gradient descent: AdamW divides by the size of the gradient and so blows up rounding.
+OPTIM = {"name": "sgd", "learning_rate": 0.01, "backbone_rate_multiplier": 1.0}
+SCRIPT = """
+import json, sys
+from sapnet.cli.main import main
+for words in json.loads(sys.argv[1]):
+    code = main(words)
+    assert code == 0, code
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    # Some bags are empty, so that the processes' counts differ.
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"), clicks_per_image=3, empty=(1, 2, 8))
+
+
+@pytest.fixture(scope="module")
+def both(data, tmp_path_factory, repo_root):
+    """Runs of two processes: a plain one, and one in which a process meets an unreadable image."""
+    folder = tmp_path_factory.mktemp("two")
+    config = tiny_config(data={"batch_size": 1}, optim=OPTIM)
+    (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "script.py").write_text(SCRIPT)
+    bad = write_tiny_data(folder / "bad", clicks_per_image=3, empty=(1, 2, 8))
+    (bad.images / "2.png").write_bytes(b"no image")
+    common = ["-c", folder / "config.yaml", "--quiet"]
+    commands = [
+        ["train", *train_options(data, folder / "plain"), "--val-instances", data.instances, *common],
+        ["train", *train_options(bad, folder / "skipping"), "--skip-bad", *common],
+    ]
+    done = subprocess.run(
+        [
+            *[sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+            *[folder / "script.py", json.dumps(commands, default=str)],
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(repo_root / "src"),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, bad
+
+
+def weights_of_one_process(data, out, **options):
+    config = tiny_config(data={"batch_size": 2}, optim=OPTIM)
+    pipeline.train(**train_arguments(data, out), config=config, quiet=True, **options)
+    return load_file(out / "model.safetensors")
+
+
+def largest_difference(first, second):
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(data, both, tmp_path):
+    folder, _ = both
+    alone = weights_of_one_process(data, tmp_path / "run")
+    assert largest_difference(load_file(folder / "plain" / "model.safetensors"), alone) < 1e-5
+    assert json.loads((folder / "plain" / "environment.json").read_text())["processes"] == 2
+
+
+def test_the_losses_of_two_processes_are_those_of_one(data, both, tmp_path):
+    folder, _ = both
+    weights_of_one_process(data, tmp_path / "run", val_instances=data.instances)
+    lines = [
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (folder / "plain", tmp_path / "run")
+    ]
+    assert [line["kind"] for line in lines[0]] == ["step"] * 4 + ["evaluation"]
+    for two, one in zip(*lines, strict=True):
+        figures = {key: value for key, value in one.items() if key.startswith("loss/")}
+        assert {key: two[key] for key in figures} == pytest.approx(figures, abs=1e-4)
+
+
+def test_a_process_without_a_readable_image_keeps_step_with_the_other(both, tmp_path):
+    folder, bad = both
+    alone = weights_of_one_process(bad, tmp_path / "run", skip_bad=True)
+    assert largest_difference(load_file(folder / "skipping" / "model.safetensors"), alone) < 1e-5
+
+
+def test_a_run_of_two_processes_is_not_continued_by_one(data, both):
+    from sapnet.errors import CheckpointError
+
+    folder, _ = both
+    config = tiny_config(data={"batch_size": 1}, optim=OPTIM)
+    with pytest.raises(CheckpointError, match="2 processes, not 1"):
+        pipeline.train(**train_arguments(data, folder / "plain"), config=config, quiet=True, resume=True)
