@@ -26,9 +26,10 @@ from sapnet.models.backbone import Backbone
 from sapnet.models.layers import conv_norm
 from sapnet.models.mil_head import MilHead
 from sapnet.models.pyramid import FeaturePyramid
+from sapnet.models.region_features import RegionFeatures
 from sapnet.models.region_pooling import RegionPooler
 from sapnet.models.sapnet import SapNet
-from sapnet.models.selection_branch import SelectionBranch, SelectionSettings, StageFunctions
+from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
 
 
@@ -105,7 +106,7 @@ def _build_selection(
         channels = (head.projection_channels,) * len(channels)
     pooler = RegionPooler(strides, roi_size=head.roi_size, mode=head.features, pooling=head.pooling)
     return SelectionBranch(
-        pooler=pooler,
+        regions=RegionFeatures(pooler=pooler, projections=projections, mask_stride=mask_stride),
         head=MilHead(
             pooler.out_channels(channels),
             num_classes,
@@ -114,18 +115,21 @@ def _build_selection(
             background_output=head.background_output,
             dropout=head.dropout,
         ),
-        projections=projections,
         stages=_build_stages(config, mask_stride),
         settings=SelectionSettings(
             num_classes=num_classes,
             guide_logits=config.guidance.apply_to == "logits",
             refine=config.refinement.enabled,
             refine_activation=config.refinement.class_activation,
-            select_with=config.refinement.select_with,
+            picking=PickingSettings(
+                class_activation=config.picking.class_activation,
+                use_instances=config.picking.instance_probability,
+                size_exponent=config.picking.size_exponent,
+                from_positives=config.picking.candidates == "positives",
+            ),
             guide_refinement=config.refinement.guide,
             focal_gamma=config.refinement.focal_gamma,
             mine_after_select=config.box_mining.also_after_select,
-            mask_stride=mask_stride,
         ),
     )
 

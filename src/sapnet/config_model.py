@@ -52,7 +52,7 @@ class MilHeadConfig(Section):
     features: Literal["pyramid", "backbone"] = "backbone"
     """pyramid: RoIAlign on the FPN level of each box (paper); backbone: RoIAlign on the backbone's
     own stages, concatenated (better where a random FPN cannot be learned from few photographs)."""
-    pooling: Literal["box", "mask"] = "box"
+    pooling: Literal["box", "mask"] = "mask"
     """box: average over the whole box (paper); mask: cells outside the proposal's mask count 0."""
     projection_channels: Count = 48
     """Channels to which a 1x1 convolution with group normalisation brings each feature map before
@@ -77,7 +77,7 @@ class GuidanceConfig(Section):
     any proposal box of the other bag (paper's words)."""
     distance: Literal["euclidean", "square-root"] = "euclidean"
     """euclidean (paper) or the sum of square roots of distances (released code)."""
-    exponent: NonNegative = 1.0
+    exponent: NonNegative = 3.0
     """d of eq. 2. The paper gives no value; the released code uses 1/64."""
     apply_to: Literal["scores", "logits"] = "scores"
     """scores: multiplies the score product (eq. 3); logits: multiplies the class logits after
@@ -115,11 +115,21 @@ class RefinementConfig(Section):
     """alpha of eq. 8."""
     class_activation: Literal["sigmoid", "softmax"] = "sigmoid"
     """Class activation in the refine pass's losses (the paper does not say; released: sigmoid)."""
-    select_with: Literal["sigmoid", "softmax", "class-only"] = "softmax"
-    """Activation when picking (released code: softmax); class-only leaves the instance
-    probability out, which can hurt the pick on small data sets."""
     guide: bool = True
     """Multiply the refine pass's picking scores with the guidance factor too."""
+
+
+class PickingConfig(Section):
+    """By which scores the select and the refine pass pick a proposal."""
+
+    class_activation: Literal["softmax", "sigmoid"] = "sigmoid"
+    """softmax (paper eq. 1; released code in both passes) or an independent sigmoid per class."""
+    instance_probability: bool = False
+    """Multiply with the instance probability (paper); it prefers the most telling part."""
+    size_exponent: NonNegative = 0.15
+    """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
+    candidates: Literal["proposals", "positives"] = "proposals"
+    """What the refine pass picks from: the proposals, or also the generated boxes (paper)."""
 
 
 class BoxMiningConfig(Section):
@@ -158,7 +168,7 @@ class MultiMaskConfig(Section):
 class AgreementConfig(Section):
     """Agreement with the segmentation branch's own mask at the click (not in the paper)."""
 
-    exponent: NonNegative = 1.0
+    exponent: NonNegative = 0.5
     """How strongly the agreement weighs in the picks; 0: not at all (paper)."""
     start: Probability = 0.5
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
@@ -235,6 +245,7 @@ class ModelConfig(Section):
     guidance: GuidanceConfig = GuidanceConfig()
     regions: RegionsConfig = RegionsConfig()
     refinement: RefinementConfig = RefinementConfig()
+    picking: PickingConfig = PickingConfig()
     box_mining: BoxMiningConfig = BoxMiningConfig()
     multi_mask: MultiMaskConfig = MultiMaskConfig()
     agreement: AgreementConfig = AgreementConfig()

@@ -26,7 +26,6 @@ from typing import Any, TypeVar
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, device
 
-
 _Structure = TypeVar("_Structure", bound="_Movable")
 
 

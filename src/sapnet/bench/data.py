@@ -17,7 +17,7 @@ from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.regions import RegionProposer
-from sapnet.proposals.simulated import SimulatedProposer, load_parts
+from sapnet.proposals.simulated import SimulatedProposer
 
 Source = Literal["simulated", "regions", "ground-truth"]
 """Where the proposals of a row come from; simulated ones are drawn from ground truth."""
@@ -77,9 +77,7 @@ def proposals_of(
         The store's folder.
     """
     makers: dict[Source, Callable[[], Proposer]] = {
-        "simulated": lambda: SimulatedProposer(
-            data.instances, seed=seed, parts=load_parts(data.folder / "instances_train.json")
-        ),
+        "simulated": lambda: SimulatedProposer(data.instances, seed=seed),
         "regions": lambda: RegionProposer(**config.proposals.regions.model_dump()),
         "ground-truth": lambda: GroundTruthProposer(data.instances),
     }

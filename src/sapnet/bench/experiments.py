@@ -33,6 +33,12 @@ _SINGLE_MIL: dict[str, Any] = {
         "refinement": {"enabled": False},
         "box_mining": {"enabled": False},
         "agreement": {"exponent": 0.0},
+        "picking": {
+            "class_activation": "softmax",
+            "instance_probability": True,
+            "size_exponent": 0.0,
+            "candidates": "positives",
+        },
     },
     "training": {"mode": "selection-only"},
 }
@@ -190,21 +196,22 @@ def _table_rows(row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]
             f"largest alone ({row.source})": "largest_alone",
             f"oracle ({row.source})": "oracle",
         }
-    table = []
-    for label, pick in picks.items():
-        values: dict[str, list[float | None]] = {}
-        for result in results:
-            found = result["labels"][pick]
-            for size in _SIZES:
-                name = "mask mIoU" if size == "all" else f"mask mIoU {size}"
-                values.setdefault(name, []).append(found["mask_miou"][size])
-            values.setdefault("box mIoU", []).append(found["box_miou"]["all"])
-            for metric in ("AP", "AP50", "AP75"):
-                if "validation" in result:
-                    values.setdefault(metric, []).append(result["validation"][metric])
-        metrics = {name: _summary(items) for name, items in values.items()}
-        table.append({"label": label, "simulated": simulated, "metrics": metrics})
-    return table
+    return [
+        {"label": label, "simulated": simulated, "metrics": _metrics(results, pick)}
+        for label, pick in picks.items()
+    ]
+
+
+def _metrics(results: list[dict[str, Any]], pick: str) -> dict[str, Any]:
+    """Figures of one pick over all seeds, by name."""
+    labels = [result["labels"][pick] for result in results]
+    names = {"all": "mask mIoU"} | {size: f"mask mIoU {size}" for size in _SIZES[1:]}
+    values = {name: [found["mask_miou"][size] for found in labels] for size, name in names.items()}
+    values["box mIoU"] = [found["box_miou"]["all"] for found in labels]
+    measured = [result["validation"] for result in results if "validation" in result]
+    if measured:
+        values |= {metric: [found[metric] for found in measured] for metric in ("AP", "AP50", "AP75")}
+    return {name: _summary(items) for name, items in values.items()}
 
 
 def _summary(values: list[float | None]) -> dict[str, Any]:

@@ -8,10 +8,13 @@ rivals, a signal of another kind than the class signal of multiple-instance lear
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sapnet.structures import PointPrompts, ProposalBags, SegmentationOutputs
+
+_NO_DEVIATION = 1e-6
+"""Deviations below this count as none."""
 
 
 @torch.no_grad()
@@ -56,7 +59,11 @@ def segmenter_agreement(
     *,
     mask_stride: int = 4,
 ) -> Float[Tensor, "G M"]:
-    """Soft intersection over union of every proposal with the mask drawn at its click.
+    """Correlation of every proposal with the mask drawn at its click, around the bag.
+
+    Pearson's correlation over the cells of a window twice the size of the bag's extent. Unlike an
+    intersection over union it does not depend on how sure the branch is, which grows in training
+    and with the size of the object.
 
     Args:
         outputs: Raw outputs of the SOLOv2 branch.
@@ -66,18 +73,38 @@ def segmenter_agreement(
         mask_stride: Input pixels per mask cell.
 
     Returns:
-        ``(G, M)`` values in [0, 1]; 0 at invalid proposals.
+        ``(G, M)`` values in [0, 1], negative correlations raised to 0; 0 at invalid proposals and
+        for masks that fill the window or miss it.
     """
     rows, columns = outputs.mask_features.shape[-2:]
     drawn = click_masks(outputs, prompts, (rows * mask_stride, columns * mask_stride))
-    sizes = image_sizes[prompts.image_index]
-    inside_rows = torch.arange(rows, device=drawn.device) * mask_stride < sizes[:, :1]
-    inside_columns = torch.arange(columns, device=drawn.device) * mask_stride < sizes[:, 1:]
-    drawn = drawn * (inside_rows[:, :, None] & inside_columns[:, None, :])
-    masks = bags.masks.to(drawn.dtype)
-    intersection = torch.einsum("gmhw,ghw->gm", masks, drawn)
-    union = masks.sum(dim=(-2, -1)) + drawn.sum(dim=(-2, -1))[:, None] - intersection
-    return (intersection / union.clamp_min(1e-6)).masked_fill(~bags.valid, 0.0)
+    masks = bags.masks & bags.valid[:, :, None, None]
+    window = _windows(masks.any(dim=1), image_sizes[prompts.image_index] / mask_stride)
+    count = window.sum(dim=(-2, -1)).clamp_min(1)
+    weights = window.to(drawn.dtype) / count[:, None, None]
+    centred = drawn - (drawn * weights).sum(dim=(-2, -1))[:, None, None]
+    deviation = (centred**2 * weights).sum(dim=(-2, -1)).clamp_min(0).sqrt()
+    share = torch.einsum("gmhw,ghw->gm", masks.to(drawn.dtype), weights)
+    covariance = torch.einsum("gmhw,ghw->gm", masks.to(drawn.dtype), centred * weights)
+    scale = (share * (1 - share)).clamp_min(0).sqrt() * deviation[:, None]
+    correlation = torch.where(scale > _NO_DEVIATION, covariance / scale.clamp_min(_NO_DEVIATION), 0.0)
+    return correlation.clamp(0, 1).masked_fill(~bags.valid, 0.0)
+
+
+def _windows(covered: Bool[Tensor, "G h w"], sizes: Float[Tensor, "G 2"]) -> Bool[Tensor, "G h w"]:
+    """Cells of a window twice the extent of the covered ones and one cell more, inside the picture."""
+
+    def along(line: Tensor, limit: Tensor) -> Tensor:
+        place = torch.arange(line.shape[1], device=line.device)
+        first = torch.where(line, place, line.shape[1]).amin(dim=1)
+        last = torch.where(line, place, -1).amax(dim=1)
+        reach = (last - first + 1) / 2 + 1
+        near = (place >= (first - reach)[:, None]) & (place <= (last + reach)[:, None])
+        return near & line.any(dim=1)[:, None] & (place < limit[:, None])
+
+    in_rows = along(covered.any(dim=2), sizes[:, 0])
+    in_columns = along(covered.any(dim=1), sizes[:, 1])
+    return in_rows[:, :, None] & in_columns[:, None, :]
 
 
 def _cell(share: Tensor, grid: int) -> Tensor:

@@ -10,8 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from sapnet.structures import ProposalBags, Regions
-
 _CHUNK_NUMBERS = 2**23
 """Intermediate numbers of one matrix product (32 MiB)."""
 
@@ -191,32 +189,3 @@ def box_levels(boxes: Float[Tensor, "n 4"], num_levels: int) -> Int[Tensor, " n"
     # The small constant keeps a box of exactly 56 * 2**k pixels on level k.
     level = torch.floor(torch.log2((width * height).sqrt() / FINEST_SCALE + 1e-6))
     return level.clamp(0, num_levels - 1).long()
-
-
-def borrowed_shapes(
-    regions: Regions, bags: ProposalBags, image_index: Int[Tensor, " G"], *, num_images: int
-) -> Int[Tensor, " N"]:
-    """Which proposal lends its mask's shape to every negative box.
-
-    The negatives of an image go through the valid proposals of that image in turn. Their boxes are
-    random, so the turn needs no draw of its own.
-
-    Args:
-        regions: The negatives.
-        bags: The proposals.
-        image_index: ``(G,)`` image of every prompt.
-        num_images: B.
-
-    Returns:
-        ``(N,)`` rows of the flattened ``(G * M)`` proposals; -1 in an image without proposals.
-    """
-    chosen = torch.full_like(regions.negative_image_index, -1)
-    owner = image_index[:, None].expand(bags.valid.shape).flatten()
-    valid = bags.valid.flatten()
-    for image in range(num_images):
-        rows = (valid & (owner == image)).nonzero()[:, 0]
-        places = (regions.negative_image_index == image).nonzero()[:, 0]
-        if len(rows):
-            turn = torch.arange(len(places), device=rows.device) % len(rows)
-            chosen[places] = rows[turn]
-    return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from sapnet.losses.mil import (
     refinement_positive_sum,
     selection_loss_sum,
 )
-from sapnet.mil.refinement import SelectWith, picking_scores, positive_guidance, refine
+from sapnet.mil.refinement import picking_scores, positive_guidance, refine
 from sapnet.mil.scoring import (
     ClassActivation,
     bag_scores,
@@ -24,9 +24,9 @@ from sapnet.mil.scoring import (
     guide_class_logits,
     scores_at_label,
 )
-from sapnet.mil.selection import select
+from sapnet.mil.selection import select, take_rows
 from sapnet.models.mil_head import MilHead
-from sapnet.models.region_pooling import RegionPooler, borrowed_shapes
+from sapnet.models.region_features import RegionFeatures
 from sapnet.structures import BagScores, Batch, PointPrompts, ProposalBags, Regions, Selection
 
 
@@ -46,6 +46,16 @@ class StageFunctions:
 
 
 @dataclass(frozen=True)
+class PickingSettings:
+    """By which scores both passes pick; the defaults are the paper's."""
+
+    class_activation: ClassActivation = "softmax"
+    use_instances: bool = True
+    size_exponent: float = 0.0
+    from_positives: bool = True
+
+
+@dataclass(frozen=True)
 class SelectionSettings:
     """Settings of the branch that belong to no single stage."""
 
@@ -54,11 +64,10 @@ class SelectionSettings:
     """Guidance multiplies the class logits of the loss only (released code)."""
     refine: bool = True
     refine_activation: ClassActivation = "sigmoid"
-    select_with: SelectWith = "softmax"
+    picking: PickingSettings = PickingSettings()
     guide_refinement: bool = True
     focal_gamma: float = 2.0
     mine_after_select: bool = False
-    mask_stride: int = 4
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,8 @@ class SelectionBranch(nn.Module):
     """Chooses one proposal per click with multiple-instance learning (PSM, PNPG, PRM).
 
     Args:
-        pooler: Region features.
+        regions: Region features.
         head: The two-branch head with its select and refine outputs.
-        projections: One module per feature map, applied before pooling.
         stages: The stages with their settings.
         settings: The rest of the settings.
     """
@@ -93,16 +101,14 @@ class SelectionBranch(nn.Module):
     def __init__(
         self,
         *,
-        pooler: RegionPooler,
+        regions: RegionFeatures,
         head: MilHead,
-        projections: Sequence[nn.Module],
         stages: StageFunctions,
         settings: SelectionSettings,
     ) -> None:
         super().__init__()
-        self.pooler = pooler
+        self.regions = regions
         self.head = head
-        self.projections = nn.ModuleList(projections)
         self.stages = stages
         self.settings = settings
 
@@ -116,19 +122,19 @@ class SelectionBranch(nn.Module):
         Returns:
             Picks without gradient, and differentiable loss sums with their counts.
         """
-        maps = [projection(feature) for projection, feature in zip(self.projections, features, strict=True)]
+        maps = self.regions.project(features)
         bags, prompts, labels = batch.bags, batch.prompts, batch.prompts.labels
-        pooled = self._pool_bags(maps, bags, prompts)
+        pooled = self.regions.of_bags(maps, bags, prompts)
         guidance = self._guidance(prompts, bags)
         usable = bags.valid.any(dim=1)
 
-        scores, loss_scores = self._select_scores(pooled, bags, guidance)
+        scores, plain_scores, loss_scores = self._select_scores(pooled, bags, guidance)
         recorded = guidance if self.settings.guide_logits else None
         first = select(scores, bags, labels, batch.image_sizes, prompts.image_index, guidance=recorded)
         if self.stages.mine is not None and (self.settings.mine_after_select or not self.settings.refine):
             first = self.stages.mine(first, scores_at_label(scores.scores, labels).detach(), bags)
         selection_sum = selection_loss_sum(loss_scores.bag_scores, labels, usable=usable)
-        weights = annotated_bag_scores(scores.bag_scores, labels)
+        weights = annotated_bag_scores(plain_scores.bag_scores, labels)
         zero = selection_sum * 0.0
         common = {
             "selection_sum": selection_sum,
@@ -167,15 +173,6 @@ class SelectionBranch(nn.Module):
             return torch.ones_like(bags.area)
         return self.stages.guide(prompts, bags)
 
-    def _pool_bags(self, maps: Sequence[Tensor], bags: ProposalBags, prompts: PointPrompts) -> Tensor:
-        """Region features of all proposals, ``(G * M, D, r, r)``."""
-        num_proposals = bags.valid.shape[1]
-        index = prompts.image_index.repeat_interleave(num_proposals)
-        masks = bags.masks.flatten(0, 1)
-        return self.pooler(
-            maps, bags.boxes.flatten(0, 1), index, masks=masks, mask_stride=self.settings.mask_stride
-        )
-
     def _logits(
         self, pooled: Tensor, shape: tuple[int, int], pass_name: Literal["select", "refine"]
     ) -> tuple[Tensor, Tensor]:
@@ -184,29 +181,44 @@ class SelectionBranch(nn.Module):
 
     def _select_scores(
         self, pooled: Tensor, bags: ProposalBags, guidance: Tensor
-    ) -> tuple[BagScores, BagScores]:
-        """Scores that select, and scores that enter the loss of eq. 3."""
+    ) -> tuple[BagScores, BagScores, BagScores]:
+        """Scores that pick, scores that weigh the refine pass, scores of the loss of eq. 3."""
         shape = (bags.valid.shape[0], bags.valid.shape[1])
         class_logits, instance_logits = self._logits(pooled, shape, "select")
+        count = self.settings.num_classes
         if self.settings.guide_logits:
-            plain = bag_scores(
-                class_logits, instance_logits, bags.valid, num_classes=self.settings.num_classes
+            plain = bag_scores(class_logits, instance_logits, bags.valid, num_classes=count)
+            guided = guide_class_logits(class_logits, guidance)
+            trained = bag_scores(guided, instance_logits, bags.valid, num_classes=count)
+            in_scores = None
+        else:
+            plain = trained = bag_scores(
+                class_logits, instance_logits, bags.valid, num_classes=count, guidance=guidance
             )
-            guided = bag_scores(
-                guide_class_logits(class_logits, guidance),
-                instance_logits,
-                bags.valid,
-                num_classes=self.settings.num_classes,
-            )
-            return plain, guided
-        scores = bag_scores(
+            in_scores = guidance
+        picking = self._picking_scores(class_logits, instance_logits, bags.valid, bags.area, in_scores)
+        return picking, plain, trained
+
+    def _picking_scores(
+        self,
+        class_logits: Tensor,
+        instance_logits: Tensor,
+        valid: Tensor,
+        areas: Tensor,
+        guidance: Tensor | None,
+    ) -> BagScores:
+        rule = self.settings.picking
+        return picking_scores(
             class_logits,
             instance_logits,
-            bags.valid,
+            valid,
             num_classes=self.settings.num_classes,
+            class_activation=rule.class_activation,
+            use_instances=rule.use_instances,
+            areas=areas,
+            size_exponent=rule.size_exponent,
             guidance=guidance,
         )
-        return scores, scores
 
     def _refine(
         self,
@@ -220,9 +232,9 @@ class SelectionBranch(nn.Module):
     ) -> tuple[Selection, Tensor, Tensor, Tensor]:
         """The refine pass: picks, ranking scores, positive and negative loss sums."""
         bags, labels, settings = batch.bags, batch.prompts.labels, self.settings
-        num_prompts, num_proposals = bags.valid.shape
+        num_prompts = len(bags.valid)
         num_positives = regions.positive_valid.shape[1]
-        features = self._pool_positives(maps, pooled, regions, first, batch)
+        features = self.regions.of_positives(maps, pooled, regions, first, batch)
         class_logits, instance_logits = self._logits(features, (num_prompts, num_positives), "refine")
         trained = bag_scores(
             class_logits,
@@ -235,62 +247,46 @@ class SelectionBranch(nn.Module):
             trained.bag_scores, labels, weights, gamma=settings.focal_gamma, usable=bags.valid.any(dim=1)
         )
         negative_sum = self._negative_sum(maps, regions, batch)
-        factors = positive_guidance(guidance, first, num_positives=num_positives)
-        picking = picking_scores(
-            class_logits,
-            instance_logits,
-            regions.positive_valid,
-            num_classes=settings.num_classes,
-            select_with=settings.select_with,
-            guidance=factors if settings.guide_refinement else None,
-        )
-        picks = refine(picking, regions, bags, labels)
-        ranking = scores_at_label(picking.scores, labels)[:, :num_proposals]
+        picks, ranking = self._pick_refined(class_logits, instance_logits, regions, first, guidance, batch)
         if self.stages.mine is not None:
             picks = self.stages.mine(picks, ranking, bags)
         return picks, ranking, positive_sum, negative_sum
 
-    def _pool_positives(
-        self, maps: Sequence[Tensor], pooled: Tensor, regions: Regions, first: Selection, batch: Batch
-    ) -> Tensor:
-        """Region features of all positives; those of the bag are not pooled twice."""
-        num_prompts, num_proposals = batch.bags.valid.shape
-        generated = regions.positive_boxes[:, num_proposals:]
-        count = generated.shape[1]
-        if count == 0:
-            return pooled
-        # A generated box looks through the mask of the proposal it was generated from.
-        rows = torch.arange(num_prompts, device=pooled.device)
-        own = rows * num_proposals + first.proposal_index.clamp_min(0)
-        own = torch.where(first.proposal_index >= 0, own, -1).repeat_interleave(count)
-        extra = self.pooler(
-            maps,
-            generated.flatten(0, 1),
-            batch.prompts.image_index.repeat_interleave(count),
-            masks=batch.bags.masks.flatten(0, 1),
-            mask_index=own,
-            mask_stride=self.settings.mask_stride,
+    def _pick_refined(
+        self,
+        class_logits: Tensor,
+        instance_logits: Tensor,
+        regions: Regions,
+        first: Selection,
+        guidance: Tensor,
+        batch: Batch,
+    ) -> tuple[Selection, Tensor]:
+        """The refine pass's pick, and its scores of the proposals for the annotated class."""
+        bags, labels = batch.bags, batch.prompts.labels
+        num_proposals = bags.valid.shape[1]
+        if not self.settings.picking.from_positives:
+            class_logits, instance_logits = (
+                class_logits[:, :num_proposals],
+                instance_logits[:, :num_proposals],
+            )
+            regions = replace(regions, positive_boxes=bags.boxes, positive_valid=bags.valid)
+        count = regions.positive_valid.shape[1]
+        # A generated box has the size of what it was generated from.
+        base = take_rows(bags.area, first.proposal_index, absent=0.0)[:, None]
+        areas = torch.cat([bags.area, base.expand(-1, count - num_proposals)], dim=1)
+        factors = positive_guidance(guidance, first, num_positives=count)
+        picking = self._picking_scores(
+            class_logits,
+            instance_logits,
+            regions.positive_valid,
+            areas,
+            factors if self.settings.guide_refinement else None,
         )
-        joined = torch.cat(
-            [pooled.unflatten(0, (num_prompts, num_proposals)), extra.unflatten(0, (num_prompts, count))],
-            dim=1,
-        )
-        return joined.flatten(0, 1)
+        picks = refine(picking, regions, bags, labels)
+        return picks, scores_at_label(picking.scores, labels)[:, :num_proposals]
 
     def _negative_sum(self, maps: Sequence[Tensor], regions: Regions, batch: Batch) -> Tensor:
-        """Focal loss of the negatives; they borrow shapes, or having a mask would betray a positive."""
-        bags = batch.bags
-        features = self.pooler(
-            maps,
-            regions.negative_boxes,
-            regions.negative_image_index,
-            masks=bags.masks.flatten(0, 1),
-            mask_index=borrowed_shapes(
-                regions, bags, batch.prompts.image_index, num_images=len(batch.images)
-            ),
-            mask_boxes=bags.boxes.flatten(0, 1),
-            mask_stride=self.settings.mask_stride,
-        )
+        features = self.regions.of_negatives(maps, regions, batch)
         probs = class_probabilities(
             self.head.class_logits(features, "refine"),
             num_classes=self.settings.num_classes,

@@ -25,9 +25,10 @@ def regions_from(case, generated):
     seed=st.integers(0, 10_000),
     num_prompts=st.integers(0, 5),
     generated=st.integers(0, 3),
-    select_with=st.sampled_from(["softmax", "sigmoid", "class-only"]),
+    class_activation=st.sampled_from(["softmax", "sigmoid"]),
+    use_instances=st.booleans(),
 )
-def test_the_pick_equals_the_loop(seed, num_prompts, generated, select_with):
+def test_the_pick_equals_the_loop(seed, num_prompts, generated, class_activation, use_instances):
     case = random_case(seed, num_prompts=num_prompts, num_positives=4 + generated, ties=True)
     regions = regions_from(case, generated)
     scores = picking_scores(
@@ -35,7 +36,8 @@ def test_the_pick_equals_the_loop(seed, num_prompts, generated, select_with):
         case.instance_logits,
         regions.positive_valid,
         num_classes=3,
-        select_with=select_with,
+        class_activation=class_activation,
+        use_instances=use_instances,
     )
     actual = refine(scores, regions, case.bags, case.prompts.labels)
     expected = oracle.refine(scores.scores.tolist(), regions, case.bags, case.prompts.labels)
@@ -78,14 +80,34 @@ def test_an_empty_bag_picks_nothing_even_if_boxes_were_generated():
 
 
 @pytest.mark.parametrize(
-    ("select_with", "expected"), [("softmax", 0.25), ("sigmoid", 0.25), ("class-only", 0.5)]
+    ("class_activation", "use_instances", "expected"),
+    [("softmax", True, 0.25), ("sigmoid", True, 0.25), ("softmax", False, 0.5), ("sigmoid", False, 0.5)],
 )
-def test_class_only_leaves_the_instance_probability_out(select_with, expected):
+def test_the_instance_probability_can_be_left_out(class_activation, use_instances, expected):
     zeros = torch.zeros(1, 2, 2)
     scores = picking_scores(
-        zeros, zeros, torch.ones(1, 2, dtype=torch.bool), num_classes=2, select_with=select_with
+        zeros,
+        zeros,
+        torch.ones(1, 2, dtype=torch.bool),
+        num_classes=2,
+        class_activation=class_activation,
+        use_instances=use_instances,
     )
     assert (scores.scores == expected).all()
+
+
+def test_size_weighs_relative_to_the_largest_valid_proposal():
+    zeros = torch.zeros(1, 3, 2)
+    scores = picking_scores(
+        zeros,
+        zeros,
+        torch.tensor([[True, True, False]]),
+        num_classes=2,
+        use_instances=False,
+        areas=torch.tensor([[25.0, 100.0, 900.0]]),
+        size_exponent=0.5,
+    )
+    assert scores.scores[0, :, 0].tolist() == [0.25, 0.5, 0.0]
 
 
 def test_generated_boxes_inherit_the_guidance_of_the_selection():
