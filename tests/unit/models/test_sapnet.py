@@ -1,0 +1,199 @@
+"""The whole network: phases, switches of the stages, and independence of the batch."""
+
+from dataclasses import fields, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sapnet.build import build_dataset, build_model, build_total_loss
+from sapnet.data.annotations import load_points
+from sapnet.data.collate import collate
+from sapnet.data.loading import blank_batch
+from sapnet.proposals.store import ProposalStore
+from sapnet.structures import LossSums
+from training_builders import tiny_config, write_tiny_data
+
+SUMS = [item.name for item in fields(LossSums)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"), clicks_per_image=3, empty=(2,))
+
+
+def setting(tiny, *rows, **model):
+    """A batch of some images and a network with some settings changed, always with the same weights."""
+    config = tiny_config(model=model)
+    points = load_points(tiny.points)
+    dataset = build_dataset(
+        config, points, tiny.images, ProposalStore.open(tiny.store, points), training=False
+    )
+    batch = collate([dataset[row] for row in rows], size_divisor=32, mask_stride=4)
+    torch.manual_seed(0)
+    network = build_model(config.model, num_classes=2, mask_stride=4, pretrained=False)
+    # Fresh class outputs are so close to each other that no pick would depend on them.
+    with torch.no_grad():
+        for parameter in network.selection.head.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape) * 0.15)
+    return SimpleNamespace(network=network.eval(), batch=batch, config=config)
+
+
+def sums_of(case, phase="joint", **options):
+    return case.network(case.batch, phase, **options)
+
+
+def test_a_batch_of_two_equals_two_batches_of_one(tiny):
+    both = sums_of(setting(tiny, 0, 1))
+    single = [sums_of(setting(tiny, row)) for row in (0, 1)]
+    for name in SUMS:
+        parts = sum(getattr(item, name) for item in single)
+        torch.testing.assert_close(
+            getattr(both, name).float(),
+            parts.float(),
+            rtol=1e-4,
+            atol=1e-4,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+
+
+def test_picks_do_not_depend_on_the_batch(tiny):
+    both = setting(tiny, 2, 0)
+    found = both.network.pick(both.batch)
+    alone = [setting(tiny, row) for row in (2, 0)]
+    single = [case.network.pick(case.batch) for case in alone]
+    assert found.proposal_index.tolist() == torch.cat([item.proposal_index for item in single]).tolist()
+    torch.testing.assert_close(found.scores, torch.cat([item.scores for item in single]))
+
+
+def test_an_empty_bag_is_picked_nothing_and_counts_nothing(tiny):
+    case = setting(tiny, 0)
+    found = case.network.pick(case.batch)
+    assert found.proposal_index[1] == -1  # annotation 2
+    assert found.scores[1] == 0
+    assert sums_of(case).num_prompts == 2
+
+
+@pytest.mark.parametrize("phase", ["selection", "joint", "segmentation"])
+def test_only_the_branches_of_a_phase_learn(tiny, phase):
+    case = setting(tiny, 0, 1)
+    case.network.train()
+    build_total_loss(case.config.model)(sums_of(case, phase)).total.backward()
+
+    def learns(part):
+        return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in part.parameters())
+
+    assert learns(case.network.selection) == (phase != "segmentation")
+    assert learns(case.network.segmentation) == (phase != "selection")
+    assert learns(case.network.pyramid) == (phase != "selection")
+
+
+SWITCHES = {
+    "no refine pass": ({"refinement": {"enabled": False}}, {"refinement_positive", "refinement_negative"}),
+    "no guidance": ({"guidance": {"enabled": False}}, set()),
+    "guidance of the logits": ({"guidance": {"apply_to": "logits"}}, set()),
+    "no box mining": ({"box_mining": {"enabled": False}}, set()),
+    "mining after select too": ({"box_mining": {"also_after_select": True}}, set()),
+    "no positives": ({"regions": {"positives": False}}, {"refinement_positive"}),
+    "no negatives": ({"regions": {"negatives": False}}, {"refinement_negative", "num_negatives"}),
+    "softmax in the refine pass": (
+        {"refinement": {"class_activation": "softmax"}},
+        {"refinement_positive", "refinement_negative"},
+    ),
+    "background output": ({"mil_head": {"background_output": True}}, {"selection"}),
+    "pooling from the pyramid": ({"mil_head": {"features": "pyramid"}}, {"selection"}),
+    "pooling of boxes": ({"mil_head": {"pooling": "box"}}, set()),
+    "pooling of masks": ({"mil_head": {"pooling": "mask"}}, set()),
+    "no projection": ({"mil_head": {"projection_channels": 0}}, {"selection"}),
+    "no multi-mask supervision": ({"multi_mask": {"enabled": False}}, {"mask"}),
+    "more weight of alternates": ({"multi_mask": {"weight": 2.0, "ranks": [1, 2]}}, {"mask"}),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_switch_runs_and_changes_what_it_should(tiny, name):
+    changes, changed = SWITCHES[name]
+    plain, switched = sums_of(setting(tiny, 0, 1)), setting(tiny, 0, 1, **changes)
+    found = sums_of(switched)
+    for item in SUMS:
+        assert getattr(found, item).isfinite(), item
+    for item in changed:
+        assert not torch.equal(getattr(found, item), getattr(plain, item)), item
+    switched.network.pick(switched.batch)
+
+
+def test_without_the_refine_pass_its_losses_are_zero_and_the_first_picks_count(tiny):
+    case = setting(tiny, 0, 1, refinement={"enabled": False})
+    sums = sums_of(case)
+    assert sums.refinement_positive == sums.refinement_negative == sums.num_negatives == 0
+    stages = case.network.backbone(case.batch.images)
+    found = case.network.selection(stages[1:], case.batch)
+    assert found.picks is found.first_picks
+
+
+def test_multi_mask_supervision_off_leaves_one_mask_per_click(tiny):
+    for enabled, count in ((False, 1), (True, 4)):
+        case = setting(tiny, 0, multi_mask={"enabled": enabled, "ranks": [1, 2, 3]})
+        stages = case.network.backbone(case.batch.images)
+        found = case.network.selection(stages[1:], case.batch)
+        labels = case.network.map_to_masks(
+            found.picks, case.batch.bags, found.ranking_scores, case.batch.prompts
+        )
+        assert labels.masks.shape[1] == count
+
+
+def test_agreement_weighs_in_only_where_it_is_asked_for(tiny, monkeypatch):
+    from sapnet.models import sapnet as module
+
+    def prefer_last(outputs, prompts, bags, *_arguments, **_settings):
+        scores = torch.zeros_like(bags.scores)
+        last = bags.valid.sum(dim=1) - 1
+        return scores.scatter(1, last.clamp_min(0)[:, None], 1.0)
+
+    monkeypatch.setattr(module, "segmenter_agreement", prefer_last)
+    case = setting(tiny, 0, 1, agreement={"exponent": 5.0})
+    last = (case.batch.bags.valid.sum(dim=1) - 1).tolist()
+    assert case.network.pick(case.batch).proposal_index.tolist() == last
+    plain = case.network.pick(case.batch, use_segmenter=False).proposal_index.tolist()
+    without = setting(tiny, 0, 1, agreement={"exponent": 0.0})
+    assert without.network.pick(without.batch).proposal_index.tolist() == plain
+    weighed, unweighed = sums_of(case, use_agreement=True), sums_of(case)
+    assert torch.equal(weighed.selection, unweighed.selection)
+    if plain != last:
+        assert not torch.equal(weighed.mask, unweighed.mask)
+
+
+@pytest.mark.parametrize("phase", ["selection", "joint", "segmentation"])
+def test_a_blank_picture_gives_finite_sums_and_gradients(tiny, phase):
+    case = setting(tiny, 0)
+    batch = blank_batch(size_divisor=32, mask_stride=4)
+    sums = case.network(batch, phase)
+    assert sums.num_prompts == sums.num_positive_cells == 0
+    build_total_loss(case.config.model)(sums).total.backward()
+    grads = [p.grad for p in case.network.parameters() if p.grad is not None]
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
+
+
+def test_padding_changes_no_pick(tiny):
+    case = setting(tiny, 0, 1)
+    images = torch.nn.functional.pad(case.batch.images, (0, 64, 0, 64))
+    masks = torch.nn.functional.pad(case.batch.bags.masks, (0, 16, 0, 16))
+    padded = replace(case.batch, images=images, bags=replace(case.batch.bags, masks=masks))
+    plain = case.network.pick(case.batch, use_segmenter=False)
+    assert case.network.pick(padded, use_segmenter=False).proposal_index.shape == plain.proposal_index.shape
+    assert case.network.pick(padded, use_segmenter=False).scores.isfinite().all()
+
+
+def test_half_precision_keeps_counts_exact_and_sums_near(tiny):
+    case = setting(tiny, 0, 1)
+    plain = sums_of(case)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = sums_of(case)
+    for item in SUMS:
+        value = getattr(half, item)
+        assert value.dtype == torch.float32, item
+        if item in ("num_prompts", "num_negatives"):
+            assert value == getattr(plain, item), item
+    torch.testing.assert_close(half.selection, plain.selection, rtol=0.1, atol=0.05)
