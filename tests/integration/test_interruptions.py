@@ -13,6 +13,8 @@ from sapnet import pipeline
 from sapnet.config_loader import dump_config
 from sapnet.engine import checkpoint, loop, session, step, validation
 from sapnet.errors import CheckpointError
+from sapnet.pipeline import whole
+from sapnet.proposals.store_writer import StoreWriter
 from training_builders import tiny_config, train_arguments, train_options, write_tiny_data
 
 CONFIG = tiny_config(training={"epochs": 3, "checkpoint_steps": 2, "evaluate_epochs": 2})
@@ -153,7 +155,7 @@ def test_only_damaged_checkpoints_are_an_error_that_names_them(data, tmp_path):
     train(data, run)
     for path in (run / "checkpoints").glob("*.pt"):
         path.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="step-00000006.pt"):
+    with pytest.raises(CheckpointError, match=r"step-00000006\.pt"):
         train(data, run, resume=True)
 
 
@@ -173,8 +175,12 @@ def test_other_clicks_and_proposals_are_refused(data, tmp_path):
     run = tmp_path / "run"
     train(data, run)
     other = write_tiny_data(tmp_path / "other", seed=1)
-    with pytest.raises(CheckpointError, match=r"(?s)the points are not.*the proposals are not|the proposals"):
+    with pytest.raises(CheckpointError) as error:
         train(other, run, resume=True)
+    assert error.value.problems == (
+        "the points are not those it was started with",
+        "the proposals are not those it was started with",
+    )
 
 
 def test_a_run_is_not_overwritten(data, tmp_path):
@@ -184,6 +190,61 @@ def test_a_run_is_not_overwritten(data, tmp_path):
     with pytest.raises(CheckpointError, match="--resume"):
         train(data, run)
     assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+RUN_CONFIG = tiny_config(training={"epochs": 2, "checkpoint_steps": 1})
+
+
+def whole_job(data, out, *, resume=False):
+    pipeline.run(
+        data.points,
+        data.images,
+        out,
+        RUN_CONFIG,
+        instances=data.instances,
+        val_instances=data.instances,
+        resume=resume,
+        quiet=True,
+    )
+
+
+def products(out):
+    """What ``run`` leaves, but for the proposer's scores, whose last bit depends on the process."""
+    labels = json.loads((out / "labels.json").read_text())["annotations"]
+    plain = [{key: value for key, value in item.items() if key != "proposer_score"} for item in labels]
+    others = [(out / name).read_bytes() for name in ("model.safetensors", "predictions.json")]
+    return others, plain, json.loads((out / "evaluation.json").read_text())
+
+
+RUN_MOMENTS = {
+    "while proposing": lambda: setattr(StoreWriter, "append_record", dies_at(2, StoreWriter.append_record)),
+    "before the store is finished": lambda: setattr(StoreWriter, "finish", die),
+    "between proposing and training": lambda: setattr(whole, "run_session", die),
+    "while training": lambda: setattr(step.StepRunner, "run", dies_at(2, step.StepRunner.run)),
+    "before the labels": lambda: setattr(whole, "write_labels", die),
+    "before the figures": lambda: setattr(whole, "evaluate_labels", die),
+    "before the report": lambda: setattr(whole, "report", die),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_products(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("job") / "run"
+    whole_job(data, out)
+    return products(out)
+
+
+@pytest.mark.parametrize("moment", RUN_MOMENTS)
+def test_the_whole_job_resumes_from_every_stage(data, whole_products, tmp_path, moment):
+    out = tmp_path / "run"
+
+    def killed():
+        RUN_MOMENTS[moment]()
+        whole_job(data, out)
+
+    assert in_child(killed) == -signal.SIGKILL
+    whole_job(data, out, resume=True)
+    assert products(out) == whole_products
 
 
 LONG = tiny_config(training={"epochs": 12, "checkpoint_steps": 1}, data={"batch_size": 4})
