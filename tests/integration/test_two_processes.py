@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def both(data, tmp_path_factory, repo_root):
-    """Runs of two processes: a plain one, and one in which a process meets an unreadable image."""
+    """Runs of two processes: a plain one, one that meets an unreadable image, and a whole job."""
     folder = tmp_path_factory.mktemp("two")
     config = tiny_config(data={"batch_size": 1}, optim=OPTIM)
     (folder / "config.yaml").write_text(dump_config(config))
@@ -42,6 +42,7 @@ def both(data, tmp_path_factory, repo_root):
     commands = [
         ["train", *train_options(data, folder / "plain"), "--val-instances", data.instances, *common],
         ["train", *train_options(bad, folder / "skipping"), "--skip-bad", *common],
+        ["run", "--points", data.points, "--images", data.images, "--out", folder / "job", *common],
     ]
     done = subprocess.run(
         [
@@ -98,6 +99,13 @@ def test_a_process_without_a_readable_image_keeps_step_with_the_other(both, tmp_
     folder, bad = both
     alone = weights_of_one_process(bad, tmp_path / "run", skip_bad=True)
     assert largest_difference(load_file(folder / "skipping" / "model.safetensors"), alone) < 1e-5
+
+
+def test_the_whole_job_is_done_once_by_two_processes(data, both):
+    folder, _ = both
+    labels = json.loads((folder / "job" / "labels.json").read_text())
+    assert len(labels["annotations"]) + len(labels["unlabelled"]) == 12
+    assert (folder / "job" / "report.html").exists()
 
 
 def test_a_run_of_two_processes_is_not_continued_by_one(data, both):

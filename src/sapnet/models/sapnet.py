@@ -90,11 +90,13 @@ class SapNet(nn.Module):
             found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
         segmented: SegmentationSums | None = None
         if phase != "selection":
-            outputs = self.segmentation(levels)
-            picks, ranking = self._supervision(found, outputs if use_agreement else None, batch)
-            segmented = self.segmentation_sums(
-                outputs, self.map_to_masks(picks, batch.bags, ranking, batch.prompts)
-            )
+            outputs = _in_full_precision(self.segmentation(levels))
+            # Losses add up thousands of cells, which half precision cannot.
+            with torch.autocast(batch.images.device.type, enabled=False):
+                picks, ranking = self._supervision(found, outputs if use_agreement else None, batch)
+                segmented = self.segmentation_sums(
+                    outputs, self.map_to_masks(picks, batch.bags, ranking, batch.prompts)
+                )
         zero = stages[-1].sum() * 0.0
         return LossSums(
             selection=found.selection_sum if found else zero,
@@ -166,3 +168,11 @@ class SapNet(nn.Module):
             ),
             ranking,
         )
+
+
+def _in_full_precision(outputs: SegmentationOutputs) -> SegmentationOutputs:
+    return SegmentationOutputs(
+        category_logits=tuple(level.float() for level in outputs.category_logits),
+        kernels=tuple(level.float() for level in outputs.kernels),
+        mask_features=outputs.mask_features.float(),
+    )
