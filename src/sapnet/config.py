@@ -65,7 +65,7 @@ __all__ = [
 class DataConfig(Section):
     """How images reach the network."""
 
-    train_short_sides: tuple[Size, ...] = (256, 288, 320, 352)
+    train_short_sides: tuple[Size, ...] = (224, 256, 288, 320)
     """Short sides in pixels, one drawn per training image (multi-scale training)."""
     test_short_side: Size = 320
     """Short side in pixels when labelling and predicting."""

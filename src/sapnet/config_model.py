@@ -40,7 +40,7 @@ class BackboneConfig(Section):
 class PyramidConfig(Section):
     """The feature pyramid (FPN)."""
 
-    channels: Size = 96
+    channels: Size = 64
     """Channels of every level (paper: 256)."""
     num_levels: Size = 5
     """Levels P2 to P6 (paper: 5)."""
@@ -89,15 +89,15 @@ class RegionsConfig(Section):
 
     positives: bool = True
     negatives: bool = True
-    scale_factors: tuple[Positive, ...] = (0.01, 0.03, 0.05, 0.07, 0.09)
+    scale_factors: tuple[Positive, ...] = (0.03, 0.08)
     """v of eq. 4: each gives an enlarged and a shrunk box."""
     shift: bool = False
     """Also shift the generated boxes by half their growth, the +- of b_x and b_y in eq. 4."""
-    background_per_image: Count = 64
+    background_per_image: Count = 32
     """Random background boxes per image (released code: 500)."""
     background_iou: Probability = 0.3
     """T_neg1: a background box overlaps every positive box less than this."""
-    parts_per_prompt: Count = 2
+    parts_per_prompt: Count = 1
     """Smaller boxes drawn inside the selected box (released code: one, centred, half size)."""
     part_iou: Probability = 0.5
     """T_neg2: a part box overlaps the selected box less than this."""
@@ -177,13 +177,13 @@ class AgreementConfig(Section):
 class SolovConfig(Section):
     """The SOLOv2 segmentation branch."""
 
-    head_channels: Size = 96
+    head_channels: Size = 64
     """Channels of the category and kernel towers (paper: 512)."""
     head_convs: Size = 2
     """Convolutions per tower (paper: 4)."""
-    mask_channels: Size = 64
+    mask_channels: Size = 48
     """Channels of the mask feature branch before its output (paper: 128)."""
-    kernel_channels: Size = 64
+    kernel_channels: Size = 48
     """Channels of the mask features and so length of a 1x1 dynamic kernel (paper: 256)."""
     num_grids: tuple[Size, ...] = (32, 24, 16, 12, 8)
     """Grid cells per side of each level (paper: 40, 36, 24, 16, 12)."""

@@ -60,27 +60,27 @@ class Row:
 
 
 def _selection_rows(source: Source) -> tuple[Row, ...]:
-    words = f" ({source})"
     return (
-        Row("rules without a model" + words, source, trains=False),
-        Row("single MIL" + words, source, _SINGLE_MIL),
-        Row("SAPNet" + words, source),
+        Row(f"rules without a model ({source})", source, trains=False),
+        Row(f"single MIL ({source})", source, _SINGLE_MIL),
+        Row(f"SAPNet ({source})", source),
+    )
+
+
+def _segmenter_rows(source: Source) -> tuple[Row, ...]:
+    fixed = {"training": {"mode": "top-score"}}
+    return (
+        Row(f"top score ({source})", source, fixed, segments=True),
+        Row(f"SAPNet ({source})", source, segments=True),
+        Row("full supervision", "ground-truth", fixed, segments=True),
     )
 
 
 EXPERIMENTS: dict[str, tuple[Row, ...]] = {
     "selection-simulated": _selection_rows("simulated"),
     "selection-regions": _selection_rows("regions"),
-    "segmenters-simulated": (
-        Row("top score", "simulated", {"training": {"mode": "top-score"}}, segments=True),
-        Row("SAPNet", "simulated", segments=True),
-        Row("full supervision", "ground-truth", {"training": {"mode": "top-score"}}, segments=True),
-    ),
-    "segmenters-regions": (
-        Row("top score", "regions", {"training": {"mode": "top-score"}}, segments=True),
-        Row("SAPNet", "regions", segments=True),
-        Row("full supervision", "ground-truth", {"training": {"mode": "top-score"}}, segments=True),
-    ),
+    "segmenters-simulated": _segmenter_rows("simulated"),
+    "segmenters-regions": _segmenter_rows("regions"),
 }
 """Rows of every experiment."""
 
@@ -93,7 +93,7 @@ def run_bench(
     Args:
         name: One of ``EXPERIMENTS``.
         folder: Data set, see ``BenchData.load``.
-        out: Where rows, stores and ``bench.json`` go.
+        out: Rows and stores, which experiments share, go here, ``bench.json`` to ``out / name``.
         config: Settings that rows change; its seed is the first of ``seeds``.
         seeds: How many seeds.
         quiet: Show no progress.
@@ -123,7 +123,7 @@ def run_bench(
             "settings": differences(config, Config()),
             "rows": rows,
         }
-        write_json_atomic(out / BENCH_NAME, content, indent=1)
+        write_json_atomic(out / name / BENCH_NAME, content, indent=1)
     return content
 
 
@@ -148,11 +148,12 @@ def _measure(row: Row, data: BenchData, out: Path, config: Config, *, quiet: boo
     """Figures of one row with one seed, from its folder if it has been measured."""
     config = with_changes(config, row.changes)
     name = f"{row.label}-seed-{config.seed}".replace(" ", "-").replace("(", "").replace(")", "")
-    folder = out / name.lower()
+    folder = out / "rows" / name.lower()
     kept = folder / "result.json"
     if kept.exists():
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
+        if "validation" in found or not row.segments:
+            return found
     store = proposals_of(data, row.source, config.seed, out / "proposals", config, quiet=quiet)
     learned = training_data(data, store)
     inputs = {"points": data.folder / "points_train.json", "images": data.images, "proposals": store}

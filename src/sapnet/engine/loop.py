@@ -183,6 +183,7 @@ class TrainingLoop:
             epoch=epoch,
             rank=accelerator.process_index,
             num_processes=accelerator.num_processes,
+            tall=(self.dataset.points.images.heights > self.dataset.points.images.widths).tolist(),
         )
         loader = batch_loader(
             self.dataset,
