@@ -100,7 +100,8 @@ class RegionFeatures(nn.Module):
             maps,
             regions.negative_boxes,
             regions.negative_image_index,
-            masks=bags.masks.flatten(0, 1),
+            # A batch without clicks has background boxes, but nobody to borrow from.
+            masks=bags.masks.flatten(0, 1) if len(bags.masks) else None,
             mask_index=lenders,
             mask_boxes=bags.boxes.flatten(0, 1),
             mask_stride=self.mask_stride,

@@ -164,6 +164,17 @@ def test_agreement_weighs_in_only_where_it_is_asked_for(tiny, monkeypatch):
         assert not torch.equal(weighed.mask, unweighed.mask)
 
 
+@pytest.mark.parametrize("pooling", ["box", "mask"])
+def test_a_batch_without_clicks_learns_from_its_background(tiny, pooling):
+    case = setting(tiny, 0, mil_head={"pooling": pooling})
+    draws = torch.rand(1, 6, 4)
+    batch = replace(blank_batch(size_divisor=32, mask_stride=4), background_draws=draws)
+    sums = case.network(batch)
+    assert sums.num_prompts == 0
+    assert sums.num_negatives == 6
+    assert sums.refinement_negative > 0
+
+
 @pytest.mark.parametrize("phase", ["selection", "joint", "segmentation"])
 def test_a_blank_picture_gives_finite_sums_and_gradients(tiny, phase):
     case = setting(tiny, 0)
