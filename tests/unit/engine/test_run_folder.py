@@ -1,0 +1,61 @@
+"""The metrics of a run, and its environment."""
+
+import json
+import math
+
+from sapnet.engine.run_folder import MetricsLog, describe_environment
+from training_builders import tiny_config
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
+    log = MetricsLog(tmp_path, first_step=0)
+    for step in (1, 2, 3):
+        log.write("step", step, {"loss/total": step / 2})
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "st')
+    log = MetricsLog(tmp_path, first_step=2)
+    log.write("step", 3, {"loss/total": 9.0})
+    log.close()
+    assert [line["loss/total"] for line in lines_of(tmp_path)] == [0.5, 1.0, 9.0]
+
+
+def test_earlier_evaluations_are_known_again(tmp_path):
+    log = MetricsLog(tmp_path, first_step=0)
+    log.write("evaluation", 4, {"epoch": 2, "AP": 0.25})
+    log.close()
+    assert MetricsLog(tmp_path, first_step=4).evaluations == {4: {"AP": 0.25}}
+    assert MetricsLog(tmp_path, first_step=3).evaluations == {}
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    log = MetricsLog(tmp_path, first_step=0)
+    log.write("evaluation", 1, {"epoch": 1, "AP": math.nan})
+    log.close()
+    assert lines_of(tmp_path)[0]["AP"] is None
+
+
+def test_side_processes_write_nothing(tmp_path):
+    log = MetricsLog(tmp_path, first_step=0, active=False)
+    log.write("step", 1, {"loss/total": 1.0})
+    log.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_is_only_looked_at_touches_no_file(tmp_path):
+    MetricsLog(tmp_path, first_step=0).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_tells_how_to_repeat_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inputs = {"points": tmp_path / "p.json", "val_images": None}
+    found = describe_environment(tiny_config(seed=5), inputs=inputs, digests={"points": "abc"})
+    assert found["seed"] == 5
+    assert found["inputs"] == {"points": str(tmp_path / "p.json"), "val_images": None}
+    assert found["packages"]["torch"]
+    assert json.loads(json.dumps(found)) == found
