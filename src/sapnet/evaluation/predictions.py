@@ -17,6 +17,7 @@ from sapnet.data.annotations import InstanceSet, load_instances
 from sapnet.data.rle import segmentation_to_counts
 from sapnet.errors import DataError
 from sapnet.evaluation.matching import Rle
+from sapnet.evaluation.prediction_files import to_ground_truth_ids
 
 _LISTED = 50
 _REQUIRED = ("image_id", "category_id", "segmentation", "score")
@@ -82,15 +83,20 @@ def load_predictions(source: Path | str | Sequence[Mapping[str, Any]], instances
     """Read COCO results: ``image_id``, ``category_id``, ``segmentation`` and ``score`` each.
 
     Args:
-        source: A file with a list of results (or with such a list under ``annotations``), or the
-            list itself. An empty list is legal.
-        instances: The ground truth; image and category ids must be among its own.
+        source: A file with a list of results, or the list itself. An empty list is legal. What
+            ``sapnet predict`` writes is matched by file and category names.
+        instances: The ground truth; image and category ids of a list must be among its own.
 
     Raises:
         DataError: Any entry is wrong; every problem is listed, with its place in the list.
     """
     subject = "predictions" if isinstance(source, Sequence) and not isinstance(source, str) else str(source)
     content: Any = read_json(source) if isinstance(source, Path | str) else source
+    if isinstance(content, Mapping) and all(
+        key in content for key in ("images", "categories", "annotations")
+    ):
+        content, problems = to_ground_truth_ids(content, instances)
+        raise_problems(subject, problems)
     if isinstance(content, Mapping):
         content = content.get("annotations")
     if not isinstance(content, Sequence) or isinstance(content, str):
@@ -99,7 +105,7 @@ def load_predictions(source: Path | str | Sequence[Mapping[str, Any]], instances
     label_of_category = {int(category.id): label for label, category in enumerate(instances.categories)}
     sizes = image_sizes(instances).tolist()
     rows: list[tuple[int, int, float, Rle]] = []
-    problems: list[str] = []
+    problems = []
     for position, entry in enumerate(content):
         found = _entry_problems(entry, row_of_image, label_of_category)
         if not found:

@@ -1,0 +1,81 @@
+"""What ``sapnet predict`` writes can be evaluated against any ground truth of the same files."""
+
+import pytest
+
+from sapnet.data.instances import instances_from_json
+from sapnet.errors import DataError
+from sapnet.evaluation.coco_ap import evaluate_coco
+
+SQUARE = [[1, 1, 9, 1, 9, 9, 1, 9]]
+
+
+def ground_truth(names=("a.jpg", "sub/b.jpg")):
+    return instances_from_json(
+        {
+            "images": [
+                {"id": 70 + i, "file_name": n, "width": 12, "height": 10} for i, n in enumerate(names)
+            ],
+            "categories": [{"id": 5, "name": "cat"}, {"id": 3, "name": "dog"}],
+            "annotations": [
+                {
+                    "id": i,
+                    "image_id": 70 + i,
+                    "category_id": 3,
+                    "segmentation": SQUARE,
+                    "bbox": [1, 1, 8, 8],
+                    "area": 64,
+                    "iscrowd": 0,
+                }
+                for i in range(len(names))
+            ],
+        },
+        "gt.json",
+    )
+
+
+def document(names, category="dog"):
+    return {
+        "images": [{"id": i + 1, "file_name": n, "width": 12, "height": 10} for i, n in enumerate(names)],
+        "categories": [{"id": 18, "name": category}],
+        "annotations": [
+            {"id": i, "image_id": i + 1, "category_id": 18, "segmentation": SQUARE, "score": 0.9}
+            for i in range(len(names))
+        ],
+    }
+
+
+def evaluate(tmp_path, content):
+    import json
+
+    path = tmp_path / "preds.json"
+    path.write_text(json.dumps(content))
+    return evaluate_coco(path, ground_truth())
+
+
+def test_images_and_categories_are_matched_by_name(tmp_path):
+    assert evaluate(tmp_path, document(["photos/b.jpg", "photos/a.jpg"]))["AP"] == pytest.approx(1.0)
+
+
+def test_a_predicted_image_that_is_not_in_the_ground_truth_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"photos/c\.jpg is no image"):
+        evaluate(tmp_path, document(["photos/c.jpg"]))
+
+
+def test_an_image_without_predictions_needs_no_match(tmp_path):
+    content = document(["a.jpg", "photos/c.jpg"])
+    content["annotations"].pop()
+    assert evaluate(tmp_path, content)["predictions"] == 1
+
+
+def test_an_unknown_category_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(DataError, match=r"'dogs' is none of the ground truth's .*'dog'"):
+        evaluate(tmp_path, document(["a.jpg"], category="dogs"))
+
+
+def test_a_name_that_two_images_share_is_refused(tmp_path):
+    import json
+
+    path = tmp_path / "preds.json"
+    path.write_text(json.dumps(document(["photos/a.jpg"])))
+    with pytest.raises(DataError, match="matches 2 images"):
+        evaluate_coco(path, ground_truth(("x/a.jpg", "y/a.jpg")))
