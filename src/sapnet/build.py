@@ -21,6 +21,7 @@ from sapnet.losses.total import total_loss
 from sapnet.mil.box_mining import mine_boxes
 from sapnet.mil.point_guidance import point_guidance
 from sapnet.mil.positives_negatives import generate_regions
+from sapnet.mil.prior import proposal_prior
 from sapnet.mil.pseudo_masks import map_to_masks
 from sapnet.models.backbone import Backbone
 from sapnet.models.layers import conv_norm
@@ -124,7 +125,6 @@ def _build_selection(
             picking=PickingSettings(
                 class_activation=config.picking.class_activation,
                 use_instances=config.picking.instance_probability,
-                size_exponent=config.picking.size_exponent,
                 from_positives=config.picking.candidates == "positives",
             ),
             guide_refinement=config.refinement.guide,
@@ -153,6 +153,11 @@ def _build_stages(config: ModelConfig, mask_stride: int) -> StageFunctions:
         part_iou=regions.part_iou,
         part_min_area=regions.part_min_area,
     )
+    prior = partial(
+        proposal_prior,
+        size_exponent=config.picking.size_exponent,
+        proposer_exponent=config.picking.proposer_exponent,
+    )
     mine = partial(
         mine_boxes,
         candidates=mining.candidates,
@@ -166,6 +171,7 @@ def _build_stages(config: ModelConfig, mask_stride: int) -> StageFunctions:
         guide=guide if guidance.enabled else None,
         generate=generate,
         mine=mine if mining.enabled else None,
+        prior=prior,
     )
 
 

@@ -37,6 +37,7 @@ _SINGLE_MIL: dict[str, Any] = {
             "class_activation": "softmax",
             "instance_probability": True,
             "size_exponent": 0.0,
+            "proposer_exponent": 0.0,
             "candidates": "positives",
         },
     },

@@ -11,9 +11,6 @@ from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.ops.boxes import bag_iou
 from sapnet.structures import BagScores, ProposalBags, Regions, Selection
 
-_SMALLEST_AREA = 1e-6
-"""Divides areas where a bag has none."""
-
 
 def positive_guidance(
     guidance: Float[Tensor, "G M"], selection: Selection, *, num_positives: int
@@ -42,15 +39,14 @@ def picking_scores(
     num_classes: int,
     class_activation: ClassActivation = "softmax",
     use_instances: bool = True,
-    areas: Float[Tensor, "G P"] | None = None,
-    size_exponent: float = 0.0,
+    prior: Float[Tensor, "G P"] | None = None,
     guidance: Float[Tensor, "G P"] | None = None,
 ) -> BagScores:
     """Scores by which a pass picks; they may differ from those it is trained with.
 
     The paper picks with the product of eq. 3. On a few hundred photographs the instance probability
     prefers the most discriminative part, and a class score alone cannot tell a part from the whole;
-    a gentle preference for size, where no other click is covered, can.
+    what is known before any learning (``mil.prior``) can.
 
     Args:
         class_logits: ``(G, P, C)`` outputs of the class branch.
@@ -59,9 +55,7 @@ def picking_scores(
         num_classes: K.
         class_activation: ``softmax`` (paper) or ``sigmoid``.
         use_instances: Multiply with the instance probability (paper).
-        areas: ``(G, P)`` mask areas, any unit; needed for a size exponent.
-        size_exponent: The score is multiplied with ``(area / largest area of the bag)`` to this
-            power; 0: not (paper).
+        prior: ``(G, P)`` factors of ``mil.prior.proposal_prior``; None: none (paper).
         guidance: ``(G, P)`` factors of eq. 2; None: not guided.
 
     Returns:
@@ -78,11 +72,8 @@ def picking_scores(
     )
     present = valid[..., None].to(scores.class_probs.dtype)
     factor = scores.instance_probs if use_instances else present.expand_as(scores.class_probs)
-    if areas is not None and size_exponent > 0:
-        sizes = areas.to(factor.dtype).clamp_min(0) * present[..., 0]
-        # The least largest area also serves a bag without any proposal.
-        largest = torch.nn.functional.pad(sizes, (0, 1), value=_SMALLEST_AREA).amax(dim=1, keepdim=True)
-        factor = factor * ((sizes / largest) ** size_exponent)[..., None]
+    if prior is not None:
+        factor = factor * prior[..., None].to(factor.dtype)
     return BagScores(class_probs=scores.class_probs, instance_probs=factor, guidance=scores.guidance)
 
 

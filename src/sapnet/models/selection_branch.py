@@ -43,6 +43,8 @@ class StageFunctions:
     """Positive and negative proposal generation (algorithm 1)."""
     mine: Callable[..., Selection] | None
     """Box mining strategy (section 3.4)."""
+    prior: Callable[[ProposalBags], Tensor]
+    """Size and proposer score (not in the paper)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class PickingSettings:
 
     class_activation: ClassActivation = "softmax"
     use_instances: bool = True
-    size_exponent: float = 0.0
     from_positives: bool = True
 
 
@@ -196,7 +197,9 @@ class SelectionBranch(nn.Module):
                 class_logits, instance_logits, bags.valid, num_classes=count, guidance=guidance
             )
             in_scores = guidance
-        picking = self._picking_scores(class_logits, instance_logits, bags.valid, bags.area, in_scores)
+        picking = self._picking_scores(
+            class_logits, instance_logits, bags.valid, self.stages.prior(bags), in_scores
+        )
         return picking, plain, trained
 
     def _picking_scores(
@@ -204,7 +207,7 @@ class SelectionBranch(nn.Module):
         class_logits: Tensor,
         instance_logits: Tensor,
         valid: Tensor,
-        areas: Tensor,
+        prior: Tensor,
         guidance: Tensor | None,
     ) -> BagScores:
         rule = self.settings.picking
@@ -215,8 +218,7 @@ class SelectionBranch(nn.Module):
             num_classes=self.settings.num_classes,
             class_activation=rule.class_activation,
             use_instances=rule.use_instances,
-            areas=areas,
-            size_exponent=rule.size_exponent,
+            prior=prior,
             guidance=guidance,
         )
 
@@ -271,15 +273,16 @@ class SelectionBranch(nn.Module):
             )
             regions = replace(regions, positive_boxes=bags.boxes, positive_valid=bags.valid)
         count = regions.positive_valid.shape[1]
-        # A generated box has the size of what it was generated from.
-        base = take_rows(bags.area, first.proposal_index, absent=0.0)[:, None]
-        areas = torch.cat([bags.area, base.expand(-1, count - num_proposals)], dim=1)
+        # A generated box inherits what speaks for the proposal it was generated from.
+        prior = self.stages.prior(bags)
+        base = take_rows(prior, first.proposal_index, absent=0.0)[:, None]
+        prior = torch.cat([prior, base.expand(-1, count - num_proposals)], dim=1)
         factors = positive_guidance(guidance, first, num_positives=count)
         picking = self._picking_scores(
             class_logits,
             instance_logits,
             regions.positive_valid,
-            areas,
+            prior,
             factors if self.settings.guide_refinement else None,
         )
         picks = refine(picking, regions, bags, labels)

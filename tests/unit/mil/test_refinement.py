@@ -96,18 +96,17 @@ def test_the_instance_probability_can_be_left_out(class_activation, use_instance
     assert (scores.scores == expected).all()
 
 
-def test_size_weighs_relative_to_the_largest_valid_proposal():
-    zeros = torch.zeros(1, 3, 2)
+def test_a_prior_multiplies_the_score():
+    zeros = torch.zeros(1, 2, 2)
     scores = picking_scores(
         zeros,
         zeros,
-        torch.tensor([[True, True, False]]),
+        torch.ones(1, 2, dtype=torch.bool),
         num_classes=2,
         use_instances=False,
-        areas=torch.tensor([[25.0, 100.0, 900.0]]),
-        size_exponent=0.5,
+        prior=torch.tensor([[0.5, 1.0]]),
     )
-    assert scores.scores[0, :, 0].tolist() == [0.25, 0.5, 0.0]
+    assert scores.scores[0, :, 0].tolist() == [0.25, 0.5]
 
 
 def test_generated_boxes_inherit_the_guidance_of_the_selection():
