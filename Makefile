@@ -10,8 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-export OMP_NUM_THREADS ?= 1
-export OPENBLAS_NUM_THREADS ?= 1
+# Tests start many short processes, which get in each other's way with several threads each.
+test: export OMP_NUM_THREADS ?= 1
+test: export OPENBLAS_NUM_THREADS ?= 1
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -32,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	         tail -n 15 $(VENV)/install.log >&2; exit 1; }
 	@touch $@
 
-demo: $(READY) ## the whole method on drawn scenes, no data and no network needed (about 10 minutes)
+demo: $(READY) ## the whole method on drawn scenes, no data and no network needed (a few minutes)
 	@$(BIN)/sapnet demo --out demo
 
 test: $(READY) ## the whole test suite

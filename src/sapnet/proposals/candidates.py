@@ -16,7 +16,8 @@ from numpy import ndarray
 _ASYMMETRY, _CONTRAST, _AGREEMENT, _SIZE, _COVERED, _GRABCUT = -0.35, 0.19, 0.27, -0.022, -0.07, 0.05
 """Weights of the score, by least squares within each click of the overlap with the object, on 54
 photographs of voc20's training set, rounded. On 27 photographs of street4 (not used for
-the fit, though the choice of features was checked there) the mean overlap of the first-ranked mask is .33, against .06 when ranked by persistence alone."""
+the fit, though the choice of features was checked there) the mean overlap of the first-ranked mask is
+.33, against .06 when ranked by persistence alone."""
 _USUAL_LOG_SIZE = -2.46
 """Logarithm of the object's size relative to the image's, where size is the root of the area."""
 _MOST_COVERED = 3
