@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
-from sapnet.build import build_model, build_optimizer, build_total_loss
+from sapnet.build import build_model, build_total_loss
 from sapnet.config import Config
 from sapnet.config_loader import load_config
+from sapnet.engine.optimizer import build_optimizer
 from sapnet.structures import Batch, PointPrompts, ProposalBags
 
 

@@ -170,7 +170,7 @@ class MultiMaskConfig(Section):
 class AgreementConfig(Section):
     """Agreement with the segmentation branch's own mask at the click (not in the paper)."""
 
-    exponent: NonNegative = 1.0
+    exponent: NonNegative = 0.5
     """How strongly the agreement weighs in the picks; 0: not at all (paper)."""
     start: Probability = 0.5
     """Share of the epochs after which it weighs in during training; labelling always uses it."""

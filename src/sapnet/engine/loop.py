@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sapnet.build import build_optimizer
 from sapnet.config import Config
 from sapnet.data.dataset import TrainingDataset
 from sapnet.data.loading import batch_loader
 from sapnet.engine.batches import epoch_batches, num_batches
 from sapnet.engine.checkpoint import load_latest_checkpoint, save_checkpoint
+from sapnet.engine.optimizer import build_optimizer
 from sapnet.engine.run_folder import CHECKPOINTS_NAME, MetricsLog
 from sapnet.engine.step import StepRunner
 from sapnet.errors import CheckpointError, DataError

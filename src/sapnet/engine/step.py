@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
-from sapnet.build import build_total_loss, learning_rate_factor
+from sapnet.build import build_total_loss
 from sapnet.config import Config
 from sapnet.data.loading import blank_batch
+from sapnet.engine.optimizer import learning_rate_factor
 from sapnet.errors import JobError
 from sapnet.losses.total import LossCounts, LossMeans
 from sapnet.models.sapnet import Phase
