@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sapnet.build import build_model, build_optimizer, build_postprocess, build_total_loss
+from sapnet.build import build_model, build_postprocess, build_total_loss
 from sapnet.config import Config
 from sapnet.config_loader import load_config
+from sapnet.engine.optimizer import build_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("src/sapnet/configs/*.yaml")])
