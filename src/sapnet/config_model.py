@@ -159,6 +159,7 @@ class MultiMaskConfig(Section):
     """Multi-mask proposal supervision (MPS), section 7 of the supplement."""
 
     enabled: bool = True
+    """Not in top-score mode and the second stage of two-stage, where one mask supervises."""
     ranks: tuple[Size, ...] = (1, 3, 5)
     """0-based ranks by refine score of the alternate masks (released code: 1, 3, 5)."""
     weight: NonNegative = 0.5

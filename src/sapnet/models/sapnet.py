@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,7 @@ from sapnet.structures import Batch, LossSums, PseudoLabels, SegmentationOutputs
 
 Phase = Literal["selection", "joint", "segmentation"]
 """selection: the pseudo-label branch alone; joint: both branches, end to end; segmentation: the
-SOLOv2 branch alone, supervised by the first proposal of every bag."""
+SOLOv2 branch alone, supervised by the first proposal of every bag without alternates."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class SapNet(nn.Module):
         segmentation: The SOLOv2 branch.
         pool_backbone: The pseudo-label branch pools the backbone's stages from stride 8 on instead
             of the pyramid.
-        map_to_masks: Pick to pseudo masks, with multi-mask supervision settings bound.
+        map_to_masks: Pick to pseudo masks, with multi-mask supervision settings bound; its ranks are
+            replaced by none where no selection ranks the proposals.
         segmentation_sums: Loss of the SOLOv2 branch with its settings bound.
         agreement_exponent: How strongly agreement with the SOLOv2 branch's own mask at the click
             weighs in the picks; 0: not at all (paper).
@@ -94,9 +95,10 @@ class SapNet(nn.Module):
             # Losses add up thousands of cells, which half precision cannot.
             with torch.autocast(batch.images.device.type, enabled=False):
                 picks, ranking = self._supervision(found, outputs if use_agreement else None, batch)
-                segmented = self.segmentation_sums(
-                    outputs, self.map_to_masks(picks, batch.bags, ranking, batch.prompts)
-                )
+                # Without a selection nothing ranks alternates: the first proposal supervises alone.
+                alone: dict[str, Any] = {"ranks": ()} if found is None else {}
+                labels = self.map_to_masks(picks, batch.bags, ranking, batch.prompts, **alone)
+                segmented = self.segmentation_sums(outputs, labels)
         zero = stages[-1].sum() * 0.0
         return LossSums(
             selection=found.selection_sum if found else zero,
