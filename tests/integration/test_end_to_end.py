@@ -181,12 +181,14 @@ def label_words(data, run, out):
     return ["label", "--run", run, *train_options(data, out)]
 
 
-def test_simulated_proposals_are_refused(tiny_run, refused, tmp_path):
-    data = write_tiny_data(tmp_path / "tiny", proposer="simulated")
+@pytest.mark.parametrize("proposer", ["simulated", "ground-truth"])
+def test_proposals_from_ground_truth_are_refused(tiny_run, refused, tmp_path, proposer):
+    data = write_tiny_data(tmp_path / "tiny", proposer=proposer)
     out = tmp_path / "out"
     settings = ["-c", settings_file(tmp_path)]
-    assert "simulated" in refused("train", *train_options(data, out), *settings, expect_nothing_at=out)
-    assert "simulated" in refused(*label_words(data, tiny_run, out), expect_nothing_at=out)
+    reason = f"holds {proposer} proposals"
+    assert reason in refused("train", *train_options(data, out), *settings, expect_nothing_at=out)
+    assert reason in refused(*label_words(data, tiny_run, out), expect_nothing_at=out)
 
 
 def test_proposals_of_other_clicks_are_refused(tiny, refused, tmp_path):

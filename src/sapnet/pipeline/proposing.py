@@ -12,6 +12,7 @@ from sapnet.engine.session import TrainingData
 from sapnet.errors import DataError, InputError, StoreError
 from sapnet.progress import Progress
 from sapnet.proposals.generate import generate_proposals
+from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.quality import bag_quality
 from sapnet.proposals.regions import RegionProposer
 from sapnet.proposals.simulated import SimulatedProposer
@@ -94,27 +95,26 @@ def refuse_bad_images(points: Path, images: Path) -> None:
         raise DataError(str(images), [*found.problems, "--skip-bad leaves out images that cannot be read"])
 
 
-def load_training_data(
-    points: Path, images: Path, proposals: Path, *, allow_simulated: bool = False
-) -> TrainingData:
+def load_training_data(points: Path, images: Path, proposals: Path) -> TrainingData:
     """Load clicks and their proposal store.
 
     Args:
         points: Points file.
         images: Image folder.
         proposals: Store.
-        allow_simulated: Accept simulated proposals (benchmarks only).
 
     Returns:
         What a training session learns from.
 
     Raises:
-        DataError, StoreError: Something is wrong with them, or there is no click to learn from.
+        DataError, StoreError: Something is wrong with them, the proposals come from ground truth, or
+            there is no click to learn from.
     """
     clicks = load_points(points)
     store = ProposalStore.open(proposals, clicks)
-    if store.manifest["proposer"]["name"] == SimulatedProposer.name and not allow_simulated:
-        reason = "holds simulated proposals, which are drawn from ground truth; only bench uses them"
+    made_by = store.manifest["proposer"]["name"]
+    if made_by in (SimulatedProposer.name, GroundTruthProposer.name):
+        reason = f"holds {made_by} proposals, which come from ground truth; only bench uses them"
         raise StoreError(str(proposals), [f"{reason}. Make a store with: sapnet propose"])
     if len(clicks) == 0:
         raise DataError(str(points), ["has no clicks, so there is nothing to learn from"])
