@@ -108,8 +108,9 @@ def limit_positives(targets: GridTargets, max_positives: int) -> tuple[GridTarge
     group = (targets.rank > 0).long() * 2 + targets.ring
     order = (targets.image * 4 + group).argsort(stable=True)
     # Multiples of the golden ratio, modulo 1, spread any leading part evenly over the group.
-    spread = torch.arange(len(order), device=device, dtype=torch.float64) * _GOLDEN_RATIO % 1.0
-    thinned = spread.argsort(stable=True)
+    # On the CPU: not every device has float64.
+    spread = torch.arange(len(order), dtype=torch.float64) * _GOLDEN_RATIO % 1.0
+    thinned = spread.argsort(stable=True).to(device)
     sorted_group = (targets.image * 4 + group)[order]
     order = order[thinned[sorted_group[thinned].argsort(stable=True)]]
     counts = torch.bincount(targets.image)

@@ -45,6 +45,17 @@ class GridTargets:
             self.ring[index],
         )
 
+    def to(self, target: torch.device | str) -> GridTargets:
+        """Return the same cells on another device."""
+        return GridTargets(
+            self.image.to(target),
+            self.level.to(target),
+            self.cell.to(target),
+            self.prompt.to(target),
+            self.rank.to(target),
+            self.ring.to(target),
+        )
+
 
 def assign_targets(
     labels: PseudoLabels,
@@ -72,40 +83,43 @@ def assign_targets(
         mask_stride: Input pixels per mask cell.
 
     Returns:
-        The positive cells.
+        The positive cells, on the device of the masks.
     """
     masks = labels.masks
     height, width = masks.shape[2:]
-    # float64: a centre on the border between two cells must not depend on rounding.
-    center = center_of_mass(masks.flatten(0, 1), stride=mask_stride).double().reshape(*masks.shape[:2], 2)
-    area = masks.sum(dim=(-2, -1))
-    size = torch.tensor([width, height], dtype=torch.float64, device=masks.device) * mask_stride
-    boxes = labels.boxes.double()
+    # float64: a centre on the border between two cells must not depend on rounding. On the CPU, since
+    # not every device has float64 (MPS) and these are a few numbers per mask.
+    center = center_of_mass(masks.flatten(0, 1), stride=mask_stride).cpu().double()
+    center = center.reshape(*masks.shape[:2], 2)
+    area = masks.sum(dim=(-2, -1)).cpu()
+    size = torch.tensor([width, height], dtype=torch.float64) * mask_stride
+    boxes = labels.boxes.cpu().double()
     half = (boxes[:, 2:] - boxes[:, :2]).clamp_min(0)[:, None] * (center_sigma / 2)
-    grids = torch.tensor(num_grids, device=masks.device)
+    grids = torch.tensor(num_grids)
 
     # Axes from here on: prompt, mask rank, level, (x, y).
     middle = _cells_of(center / size, grids)
     first = torch.maximum(_cells_of((center - half) / size, grids), middle - 1)
     last = torch.minimum(_cells_of((center + half) / size, grids), middle + 1)
     on_level = _levels_of(boxes, scale_ranges)[:, None, :]
-    usable = (labels.mask_valid & (area > 0))[:, :, None] & on_level
+    usable = (labels.mask_valid.cpu() & (area > 0))[:, :, None] & on_level
 
     # The nine candidate cells around the middle one: axes prompt, rank, level, candidate, (x, y).
-    offset = torch.cartesian_prod(*torch.tensor([[-1, 0, 1]] * 2, device=masks.device))
+    offset = torch.cartesian_prod(*torch.tensor([[-1, 0, 1]] * 2))
     cells = middle[:, :, :, None] + offset
     inside = ((cells >= first[:, :, :, None]) & (cells <= last[:, :, :, None])).all(dim=-1)
     prompt, rank, level, candidate = (inside & usable[..., None]).nonzero(as_tuple=True)
     position = cells[prompt, rank, level, candidate]
     claims = GridTargets(
-        image=labels.image_index[prompt],
+        image=labels.image_index.cpu()[prompt],
         level=level,
         cell=position[:, 1] * grids[level] + position[:, 0],
         prompt=prompt,
         rank=rank,
         ring=offset.abs().amax(dim=1)[candidate],
     )
-    return _settle(claims, area[prompt, rank], max(num_grids, default=1) ** 2, len(num_grids))
+    targets = _settle(claims, area[prompt, rank], max(num_grids, default=1) ** 2, len(num_grids))
+    return targets.to(masks.device)
 
 
 def _cells_of(share: Tensor, grids: Tensor) -> Tensor:
@@ -116,7 +130,7 @@ def _cells_of(share: Tensor, grids: Tensor) -> Tensor:
 
 def _levels_of(boxes: Tensor, scale_ranges: Sequence[tuple[int, int]]) -> Tensor:
     """Return ``(G, levels)``: whether a level is responsible for a box."""
-    ranges = torch.tensor(scale_ranges, dtype=torch.float64, device=boxes.device).reshape(-1, 2)
+    ranges = torch.tensor(scale_ranges, dtype=torch.float64).reshape(-1, 2)
     extent = (boxes[:, 2:] - boxes[:, :2]).clamp_min(0)
     scale = extent.prod(dim=1).sqrt().clamp(ranges.min(), ranges.max())[:, None]
     return (scale >= ranges[:, 0]) & (scale <= ranges[:, 1])

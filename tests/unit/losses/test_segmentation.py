@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 import torch
 
+from device_without_float64 import NAME, DeviceWithoutFloat64
 from sapnet.losses.segmentation import limit_positives, segmentation_sums
 from sapnet.losses.solov2_targets import assign_targets
+from sapnet.structures import SegmentationOutputs
 from segmentation_builders import empty_labels, random_labels, random_outputs
 
 RANGES = [(1, 30), (20, 100)]
@@ -105,3 +107,22 @@ def test_a_limited_loss_stays_near_the_full_one():
     assert limited.mask.item() == pytest.approx(reference.mask.item(), rel=0.15)
     assert limited.category.item() == full.category.item()
     assert limited.num_positive_cells.item() == full.num_positive_cells.item()
+
+
+def test_a_device_without_float64_gives_the_same_sums():
+    outputs, labels = random_outputs(3), random_labels(3, count=6)
+    options = {"scale_ranges": RANGES, "max_positives": 8}
+    expected = flatten(segmentation_sums(outputs, labels, **options))
+    with DeviceWithoutFloat64():
+        there = dataclasses.replace(
+            labels, **{item.name: getattr(labels, item.name).to(NAME) for item in dataclasses.fields(labels)}
+        )
+        drawn = SegmentationOutputs(
+            tuple(level.to(NAME) for level in outputs.category_logits),
+            tuple(level.to(NAME) for level in outputs.kernels),
+            outputs.mask_features.to(NAME),
+        )
+        targets = assign_targets(there, num_grids=GRIDS, scale_ranges=RANGES)
+        assert all(getattr(targets, item.name).device == NAME for item in dataclasses.fields(targets))
+        found = flatten(segmentation_sums(drawn, there, **options)).cpu()
+    assert torch.equal(found, expected)
