@@ -15,7 +15,7 @@ from sapnet.mil.positives_negatives import generate_regions
 from sapnet.mil.pseudo_masks import map_to_masks
 from sapnet.mil.refinement import positive_guidance, refine
 from sapnet.mil.scoring import bag_scores, guide_class_logits, scores_at_label
-from sapnet.mil.selection import select
+from sapnet.mil.selection import select, take_rows
 from sapnet.ops.boxes import box_areas, clip_boxes, contains_box, pairwise_iou
 
 SEEDS = st.integers(0, 10_000)
@@ -285,9 +285,14 @@ def test_mining_never_shrinks_a_box_and_leaves_it_where_no_proposal_is_larger(se
     case = random_case(seed, num_prompts=8)
     refined, mined = run(case)[3:5]
     before, after = box_areas(refined.boxes), box_areas(mined.boxes)
-    assert (after >= before - 1e-9).all()
+    # The box of a proposal that covers a neighbour's click may give way to that of another.
+    own = take_rows(case.bags.boxes, mined.proposal_index, absent=0.0)
+    replaced = (mined.proposal_index != refined.proposal_index) & (mined.boxes == own).all(1)
+    assert take_rows(case.bags.covered_points, refined.proposal_index, absent=True)[replaced].all()
+    assert (after >= before - 1e-9)[~replaced].all()
     largest = box_areas(case.bags.boxes).masked_fill(~case.bags.valid, 0).amax(1)
-    assert torch.equal(mined.boxes[before >= largest], refined.boxes[before >= largest])
+    stays = (before >= largest) & ~replaced
+    assert torch.equal(mined.boxes[stays], refined.boxes[stays])
 
 
 @quick

@@ -39,7 +39,7 @@ def mine_boxes(
     proposal merged last (at first: of b) and u* the highest overlap merged so far, g is skipped
     unless ``area(g) > A`` and ``u > u*``. Then ``b <- (g + u b) / (1 + u)`` if
     ``u > overlap_threshold`` (T_min1), else ``b <- (u g + b) / (1 + u)`` if
-    ``u > containing_threshold`` (T_min2) and g contains b. A box never ends smaller than it began.
+    ``u > containing_threshold`` (T_min2) and g contains b. Merging never makes a box smaller.
 
     Args:
         selection: box_select of every prompt.
@@ -57,7 +57,8 @@ def mine_boxes(
     Returns:
         The selection with the mined boxes. ``proposal_index`` stays where the box did and its
         proposal is eligible; otherwise it is the eligible proposal whose box overlaps the mined
-        box most (the lowest index among equals). Scores and guidance are passed on.
+        box most (the lowest index among equals). Where nothing was merged and the proposal changed
+        all the same, the box is the new proposal's. Scores and guidance are passed on.
     """
     mergeable = bags.valid & ~bags.covered_points if respect_neighbours else bags.valid
     order = _candidate_order(scores, bags.valid, candidate_order)[:, :candidates]  # (G, k)
@@ -78,6 +79,10 @@ def mine_boxes(
         last_area = torch.where(merged, area, last_area)
         best_overlap = torch.where(merged, overlap, best_overlap)
     index = _proposal_of(boxes, selection, bags, mergeable)
+    unmoved = (boxes == selection.boxes).all(dim=1)
+    # The box of a proposal that covers a neighbour's click must not stay with another's mask.
+    replaced = unmoved & (index != selection.proposal_index)
+    boxes = torch.where(replaced[:, None], take_rows(bags.boxes, index, absent=0.0), boxes)
     return replace(selection, boxes=boxes, proposal_index=index)
 
 
