@@ -74,9 +74,10 @@ class DataConfig(Section):
     flip_probability: Probability = 0.5
     """Probability of a horizontal flip (reference configuration)."""
     size_divisor: Size = 32
-    """Batches are padded to a multiple of this (reference configuration)."""
-    mask_stride: Size = 4
-    """Masks are kept at one cell per this many input pixels; SOLOv2's mask stride."""
+    """Batches are padded to a multiple of this (reference configuration); a multiple of mask_stride."""
+    mask_stride: Literal[4] = 4
+    """Masks are kept at one cell per this many input pixels: the stride of SOLOv2's mask features,
+    which is that of the finest pyramid level. No other value fits the network."""
     mean: tuple[float, float, float] = (127 / 255, 127 / 255, 127 / 255)
     """Channel means of images scaled to [0, 1] (EfficientNet-Lite; ResNet: 0.485, 0.456, 0.406)."""
     std: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
@@ -87,6 +88,13 @@ class DataConfig(Section):
     """Loader processes; 0 loads in the main process."""
     max_proposals: Size = 12
     """Proposals used per prompt, best proposer score first (the authors use 6)."""
+
+    @model_validator(mode="after")
+    def _padding_fits_the_masks(self) -> Self:
+        if self.size_divisor % self.mask_stride:
+            msg = f"size_divisor ({self.size_divisor}) must be a multiple of mask_stride ({self.mask_stride})"
+            raise ValueError(msg)
+        return self
 
 
 class OptimConfig(Section):

@@ -102,6 +102,7 @@ def test_the_message_counts_the_problems_and_names_the_file(problems_of):
         ("model: {guidance: {enabled: yes}}\n", "run.yaml:1: model.guidance.enabled: expected true or false, got 'yes'"),
         ("model: {guidance: {distance: euclidian}}\n", "run.yaml:1: model.guidance.distance: expected 'euclidean' or 'square-root', got 'euclidian' (did you mean 'euclidean'?)"),
         ("training: {mode: end-to-end, epochs: 2, selection_warmup_epochs: 2}\n", "run.yaml:1: training: selection_warmup_epochs (2) must be smaller than epochs (2)"),
+        ("data: {size_divisor: 30}\n", "run.yaml:1: data: size_divisor (30) must be a multiple of mask_stride (4)"),
         ("seed: 2020-01-01\n", "run.yaml:1: seed: expected a whole number, got '2020-01-01'"),
         ("seed: !!python/x 1\n", "run.yaml:1: seed: cannot read '1' as tag:yaml.org,2002:python/x"),
         ("a: &a [*a]\n", "run.yaml:1: a[0]: an alias must not contain itself"),
