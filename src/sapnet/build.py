@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from sapnet.config import Config, DataConfig, ModelConfig
+from sapnet.config import Config, DataConfig, ModelConfig, ProposalConfig
 from sapnet.data.annotations import PointSet
 from sapnet.data.dataset import BagSource, TrainingDataset
 from sapnet.inference.postprocess import postprocess
@@ -30,6 +30,26 @@ from sapnet.models.region_pooling import RegionPooler
 from sapnet.models.sapnet import SapNet
 from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
+from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.regions import RegionProposer
+
+
+def build_proposer(config: ProposalConfig) -> Proposer:
+    """Build the proposer that fills the bags.
+
+    Args:
+        config: The proposals section.
+
+    Returns:
+        The weightless proposer, the only one that needs nothing beside settings.
+    """
+    regions = config.regions
+    return RegionProposer(
+        working_long_side=regions.working_long_side,
+        masks_per_point=regions.masks_per_point,
+        duplicate_iou=regions.duplicate_iou,
+        grabcut=regions.grabcut,
+    )
 
 
 def build_model(

@@ -73,6 +73,14 @@ def differences(first: Config, second: Config) -> list[str]:
     return [key for key in ours if ours[key] != theirs[key]]
 
 
+def setting_of(config: Config, key: str) -> Any:
+    """Return the JSON-able value of a dotted key, as ``differences`` gives them."""
+    value: Any = config.model_dump(mode="json")
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
 def _reading_order(problem: str) -> tuple[bool, int]:
     """Sort by line of the file, then what the command line gave."""
     line = re.search(r":(\d+): ", problem)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sapnet.build import build_proposer
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
@@ -16,8 +17,8 @@ from sapnet.progress import Progress
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
-from sapnet.proposals.regions import RegionProposer
 from sapnet.proposals.simulated import SimulatedProposer
+from sapnet.proposals.store import ProposalStore
 
 Source = Literal["simulated", "regions", "ground-truth"]
 """Where the proposals of a row come from; simulated ones are drawn from ground truth."""
@@ -78,7 +79,7 @@ def proposals_of(
     """
     makers: dict[Source, Callable[[], Proposer]] = {
         "simulated": lambda: SimulatedProposer(data.instances, seed=seed),
-        "regions": lambda: RegionProposer(**config.proposals.regions.model_dump()),
+        "regions": lambda: build_proposer(config.proposals),
         "ground-truth": lambda: GroundTruthProposer(data.instances),
     }
     folder = out / (f"{source}-{seed}" if source == "simulated" else source)
@@ -100,8 +101,4 @@ def training_data(data: BenchData, store: Path) -> TrainingData:
         data: The data set.
         store: Folder of the store.
     """
-    from sapnet.proposals.store import ProposalStore
-
-    opened = ProposalStore.open(store, data.points)
-    digests = {"points": data.points.digest, "proposals": opened.manifest["data_sha256"]}
-    return TrainingData(points=data.points, images_dir=data.images, store=opened, digests=digests)
+    return TrainingData.of(data.points, data.images, ProposalStore.open(store, data.points))

@@ -1,30 +1,32 @@
 """The experiments: which rows they have, and how a row is measured.
 
-Figures of one (row, seed) are kept in ``result.json`` in its folder, so an interrupted benchmark
-continues where it was; training inside a row resumes too.
+Figures of one (row, seed) are kept in ``result.json`` in its folder with the settings and digests
+that they were measured with, so an interrupted benchmark continues where it was and refuses figures
+of other settings or data; training inside a row resumes too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
 from sapnet.bench.data import BenchData, Source, proposals_of, training_data
+from sapnet.bench.kept import origin_of, read_kept, write_kept
 from sapnet.config import Config
-from sapnet.config_loader import differences
+from sapnet.config_loader import differences, setting_of
 from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.run_folder import describe_environment
-from sapnet.engine.session import SessionOptions, choose, run_training
+from sapnet.engine.session import SessionOptions, TrainingData, choose, fix_picks, load_labeller, run_session
 from sapnet.engine.validation import validation_judge
 from sapnet.errors import InputError, nearest
 from sapnet.evaluation.label_quality import evaluate_labels
 from sapnet.labels.label import label_document, top_score_picks
-from sapnet.models.sapnet import SapNet
 
 BENCH_NAME = "bench.json"
 _SINGLE_MIL: dict[str, Any] = {
@@ -58,6 +60,8 @@ class Row:
     """False: a rule without a model."""
     segments: bool = False
     """Measure the segmenter on the validation images too."""
+    learns_from: Row | None = None
+    """Train on the fixed picks of this row instead of on all proposals."""
 
 
 def _selection_rows(source: Source) -> tuple[Row, ...]:
@@ -69,10 +73,14 @@ def _selection_rows(source: Source) -> tuple[Row, ...]:
 
 
 def _segmenter_rows(source: Source) -> tuple[Row, ...]:
+    # Rows with fixed labels share one schedule; end to end the segmenter learns while labels change,
+    # and for fewer epochs where the selection warms up.
     fixed = {"training": {"mode": "top-score"}}
+    whole = Row(f"SAPNet ({source})", source, segments=True)
     return (
         Row(f"top score ({source})", source, fixed, segments=True),
-        Row(f"SAPNet ({source})", source, segments=True),
+        whole,
+        Row(f"SAPNet labels ({source})", source, fixed, segments=True, learns_from=whole),
         Row("full supervision", "ground-truth", fixed, segments=True),
     )
 
@@ -103,7 +111,7 @@ def run_bench(
         The content of ``bench.json``.
 
     Raises:
-        InputError: The experiment is unknown or the data are wrong.
+        InputError: The experiment is unknown, the data are wrong, or kept figures are of others.
     """
     if name not in EXPERIMENTS:
         reason = f"no experiment {name!r}{nearest(name, EXPERIMENTS)}; there are {', '.join(EXPERIMENTS)}"
@@ -121,7 +129,7 @@ def run_bench(
             "data": folder.name,
             "seeds": seeds,
             "version": __version__,
-            "settings": differences(config, Config()),
+            "settings": {key: setting_of(config, key) for key in differences(config, Config())},
             "rows": rows,
         }
         write_json_atomic(out / name / BENCH_NAME, content, indent=1)
@@ -145,47 +153,75 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
     return Config.model_validate_json(json.dumps(merged))
 
 
-def _measure(row: Row, data: BenchData, out: Path, config: Config, *, quiet: bool) -> dict[str, Any]:
+def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool) -> dict[str, Any]:
     """Figures of one row with one seed, from its folder if it has been measured."""
-    config = with_changes(config, row.changes)
-    name = f"{row.label}-seed-{config.seed}".replace(" ", "-").replace("(", "").replace(")", "")
-    folder = out / "rows" / name.lower()
-    kept = folder / "result.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        if "validation" in found or not row.segments:
-            return found
+    config, folder = with_changes(base, row.changes), _folder_of(row, out, base.seed)
     store = proposals_of(data, row.source, config.seed, out / "proposals", config, quiet=quiet)
     learned = training_data(data, store)
+    picker = None if row.learns_from is None else with_changes(base, row.learns_from.changes)
+    origin = origin_of(data, learned, config, picker)
+    found = read_kept(folder, origin)
+    if found is not None and ("validation" in found or not row.segments):
+        return found
     inputs = {"points": data.folder / "points_train.json", "images": data.images, "proposals": store}
     options = SessionOptions(resume=True, quiet=quiet)
     figures: dict[str, Any] = {
         "environment": describe_environment(config, inputs=inputs, digests=learned.digests)
     }
     picks = top_score_picks(data.points)
+    if row.learns_from is not None:
+        _measure(row.learns_from, data, out, base, quiet=quiet)
+        picks = _picks_of(_folder_of(row.learns_from, out, base.seed), learned, config, options)
     if row.trains:
         judge = None
         if row.segments:
             judge = validation_judge(data.validation, data.images, config, data.points, quiet=quiet)
-        model: SapNet = run_training(learned, folder, config, inputs=inputs, options=options)
+        learnt = learned if row.learns_from is None else _with_fixed(learned, picks)
+        model = run_session(learnt, folder, config, inputs=inputs, options=options).model
         if config.training.mode != "top-score":
             picks = choose(model, learned, config, options=options)
         if judge is not None:
             figures["validation"] = judge(model)
-    document = label_document(data.points, learned.store, picks)
+    figures["labels"] = _label_figures(data, learned, picks, config)
+    write_kept(folder, figures, origin)
+    return figures
+
+
+def _folder_of(row: Row, out: Path, seed: int) -> Path:
+    name = f"{row.label}-seed-{seed}".replace(" ", "-").replace("(", "").replace(")", "")
+    return out / "rows" / name.lower()
+
+
+def _picks_of(
+    folder: Path, learned: TrainingData, config: Config, options: SessionOptions
+) -> dict[int, tuple[int, float]]:
+    """The picks of a trained row."""
+    model, card = load_labeller(folder)
+    return choose(model, learned, card.config.model_copy(update={"device": config.device}), options=options)
+
+
+def _with_fixed(learned: TrainingData, picks: dict[int, tuple[int, float]]) -> TrainingData:
+    """Only the picks, with a digest of them, so that a session of other picks is not resumed."""
+    chosen = json.dumps(sorted((key, index) for key, (index, _) in picks.items()))
+    digest = hashlib.sha256(chosen.encode()).hexdigest()
+    return replace(fix_picks(learned, picks), digests=learned.digests | {"picks": digest})
+
+
+def _label_figures(
+    data: BenchData, learned: TrainingData, picks: dict[int, tuple[int, float]], config: Config
+) -> dict[str, Any]:
+    """Figures of the labels and of the rules without a model."""
     quality = evaluate_labels(
-        document,
+        label_document(data.points, learned.store, picks),
         data.instances,
         learned.store,
-        max_proposals=config.data.max_proposals,  # type: ignore[arg-type]
+        max_proposals=config.data.max_proposals,
     )
-    figures["labels"] = {
+    return {
         pick: quality[pick]
         for pick in ("selected", "top_score", "largest_alone", "oracle")
         if pick in quality
     } | {"share_closed": quality.get("share_closed")}
-    write_json_atomic(kept, figures)
-    return figures
 
 
 def _table_rows(row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet._version import __version__
 from sapnet.config import Config
-from sapnet.config_loader import differences, dump_config, load_config
+from sapnet.config_loader import differences, dump_config, load_config, setting_of
 from sapnet.data.atomic import write_json_atomic, write_text_atomic
 from sapnet.errors import CheckpointError, JobError
 
@@ -28,7 +28,7 @@ METRICS_NAME = "metrics.jsonl"
 ENVIRONMENT_NAME = "environment.json"
 CHECKPOINTS_NAME = "checkpoints"
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pycocotools", "opencv-python-headless")
-_MAY_DIFFER = frozenset(
+MAY_DIFFER = frozenset(
     {
         "device",
         "data.num_workers",
@@ -65,9 +65,9 @@ def check_run_folder(folder: Path, config: Config, environment: Mapping[str, Any
         )
     before = load_config(config_path)
     problems = [
-        f"{key}: it was started with {_setting(before, key)}, now it is {_setting(config, key)}"
+        f"{key}: it was started with {setting_of(before, key)}, now it is {setting_of(config, key)}"
         for key in differences(before, config)
-        if key not in _MAY_DIFFER
+        if key not in MAY_DIFFER
     ]
     problems += _changed_data(folder, environment)
     if problems:
@@ -92,13 +92,6 @@ def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, A
     write_json_atomic(folder / ENVIRONMENT_NAME, dict(environment), indent=1)
     # Last: from here on it counts as a run.
     write_text_atomic(folder / CONFIG_NAME, dump_config(config))
-
-
-def _setting(config: Config, key: str) -> Any:
-    value: Any = config.model_dump(mode="json")
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def _changed_data(folder: Path, environment: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import PickedProposals
 from sapnet.models.sapnet import SapNet
+from sapnet.proposals.store import ProposalStore
 
 SELECTION_NAME = "selection"
 """Sub-folder of a two-stage run that holds its first stage."""
@@ -36,6 +37,12 @@ class TrainingData:
     store: BagSource
     digests: dict[str, str]
     """Digests of points and proposals, for ``environment.json``."""
+
+    @classmethod
+    def of(cls, points: PointSet, images_dir: Path, store: ProposalStore) -> TrainingData:
+        """Bring together clicks, images and the store of these clicks."""
+        digests = {"points": points.digest, "proposals": store.manifest["data_sha256"]}
+        return cls(points=points, images_dir=images_dir, store=store, digests=digests)
 
 
 @dataclass(frozen=True)
@@ -129,31 +136,6 @@ def _open_folder(
     accelerator.wait_for_everyone()
 
 
-def run_training(
-    data: TrainingData,
-    folder: Path,
-    config: Config,
-    *,
-    inputs: Mapping[str, Path | None],
-    options: SessionOptions,
-    evaluate: Callable[[SapNet], dict[str, Any]] | None = None,
-) -> SapNet:
-    """Do what ``run_session`` does, for callers who want the network only.
-
-    Args:
-        data: As ``run_session``.
-        folder: As ``run_session``.
-        config: As ``run_session``.
-        inputs: As ``run_session``.
-        options: As ``run_session``.
-        evaluate: As ``run_session``.
-
-    Returns:
-        The trained network, on the CPU.
-    """
-    return run_session(data, folder, config, inputs=inputs, options=options, evaluate=evaluate).model
-
-
 def has_segmenter(config: Config) -> bool:
     """Return whether a training with these settings trains the SOLOv2 branch."""
     return config.training.mode != "selection-only"
@@ -170,10 +152,21 @@ def _first_stage(
     """Train the selection alone and fix its picks; return what the second stage learns from."""
     first = _with_mode(config, "selection-only")
     going = replace(options, resume=True)
-    model = run_training(data, folder, first, inputs=inputs, options=going)
-    picks = choose(model, data, first, options=going)
-    fixed = PickedProposals(data.store, {key: index for key, (index, _) in picks.items()})
-    return replace(data, store=fixed)
+    done = run_session(data, folder, first, inputs=inputs, options=going)
+    return fix_picks(data, choose(done.model, data, first, options=going))
+
+
+def fix_picks(data: TrainingData, picks: Mapping[int, tuple[int, float]]) -> TrainingData:
+    """Reduce every bag to its pick, for training a segmenter on fixed labels.
+
+    Args:
+        data: What the picks were chosen from.
+        picks: As ``choose`` gives them.
+
+    Returns:
+        The same clicks and images with at most one proposal per click.
+    """
+    return replace(data, store=PickedProposals(data.store, {key: index for key, (index, _) in picks.items()}))
 
 
 def _with_mode(config: Config, mode: str) -> Config:

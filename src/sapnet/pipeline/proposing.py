@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sapnet.config import Config, RegionProposerConfig
+from sapnet.build import build_proposer
+from sapnet.config import Config
 from sapnet.data.annotations import load_instances, load_points
 from sapnet.data.check import check_points
 from sapnet.engine.session import TrainingData
@@ -14,7 +15,6 @@ from sapnet.progress import Progress
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.quality import bag_quality
-from sapnet.proposals.regions import RegionProposer
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
 
@@ -53,7 +53,7 @@ def propose(
         store = generate_proposals(
             clicks,
             images,
-            _region_proposer(config.proposals.regions),
+            build_proposer(config.proposals),
             out,
             skip_bad=skip_bad,
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
@@ -69,15 +69,6 @@ def propose(
     if truth is not None:
         figures["quality"] = bag_quality(store, truth)
     return figures
-
-
-def _region_proposer(config: RegionProposerConfig) -> RegionProposer:
-    return RegionProposer(
-        working_long_side=config.working_long_side,
-        masks_per_point=config.masks_per_point,
-        duplicate_iou=config.duplicate_iou,
-        grabcut=config.grabcut,
-    )
 
 
 def refuse_bad_images(points: Path, images: Path) -> None:
@@ -118,5 +109,4 @@ def load_training_data(points: Path, images: Path, proposals: Path) -> TrainingD
         raise StoreError(str(proposals), [f"{reason}. Make a store with: sapnet propose"])
     if len(clicks) == 0:
         raise DataError(str(points), ["has no clicks, so there is nothing to learn from"])
-    digests = {"points": clicks.digest, "proposals": store.manifest["data_sha256"]}
-    return TrainingData(points=clicks, images_dir=Path(images), store=store, digests=digests)
+    return TrainingData.of(clicks, Path(images), store)

@@ -1,0 +1,123 @@
+"""Kept figures of a row: what they were measured with, and their refusal where that has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sapnet.bench.data import BenchData
+from sapnet.config import Config
+from sapnet.data.annotations import InstanceSet
+from sapnet.data.atomic import write_json_atomic
+from sapnet.engine.run_folder import MAY_DIFFER
+from sapnet.engine.session import TrainingData
+from sapnet.errors import CheckpointError
+
+RESULT_NAME = "result.json"
+_ORIGIN = "measured_with"
+
+
+def origin_of(
+    data: BenchData, learned: TrainingData, config: Config, picker: Config | None = None
+) -> dict[str, Any]:
+    """Describe everything that the figures of a row depend on.
+
+    Args:
+        data: The data set.
+        learned: Clicks and proposals of the row.
+        config: Settings of the row.
+        picker: Settings of the row whose picks it learns from, if any.
+
+    Returns:
+        ``settings``, ``picker`` and ``digests``, JSON-able.
+    """
+    digests = {"instances": instances_digest(data.instances), "validation": instances_digest(data.validation)}
+    return {
+        "settings": config.model_dump(mode="json"),
+        "picker": None if picker is None else picker.model_dump(mode="json"),
+        "digests": dict(learned.digests) | digests,
+    }
+
+
+def instances_digest(instances: InstanceSet) -> str:
+    """Return the SHA-256 of what evaluation reads of ground truth.
+
+    Args:
+        instances: The ground truth.
+    """
+    digest = hashlib.sha256()
+    images = instances.images
+    names = [[item.id, item.name] for item in instances.categories]
+    digest.update(json.dumps([names, list(images.file_names)]).encode())
+    columns = (images.ids, images.heights, images.widths, instances.annotation_ids)
+    columns += (instances.annotation_image_index, instances.annotation_labels)
+    columns += (instances.areas, instances.iscrowd, instances.ignore)
+    for column in columns:
+        digest.update(column.astype("<f8").tobytes())
+    for row in range(len(instances.annotation_ids)):
+        digest.update(instances.counts[row] + b"\n")
+    return digest.hexdigest()
+
+
+def read_kept(folder: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the figures kept in the folder of a row.
+
+    Args:
+        folder: Of the row with one seed.
+        origin: As ``origin_of`` gives it.
+
+    Returns:
+        The figures; None if there are none.
+
+    Raises:
+        CheckpointError: They were measured with other settings or data; the keys are named.
+    """
+    path = folder / RESULT_NAME
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        before = dict(_leaves(found.get(_ORIGIN) or {}))
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(str(path), [f"not the figures of a row: {error}"]) from error
+    advice = "give another --out, or remove this folder to measure the row anew"
+    if not before:
+        raise CheckpointError(str(path), [f"does not say what it was measured with; {advice}"])
+    now = dict(_leaves(json.loads(json.dumps(origin))))
+    problems = [
+        f"{key}: it was measured with {before.get(key)}, now it is {now.get(key)}"
+        for key in [*now, *(key for key in before if key not in now)]
+        if before.get(key) != now.get(key) and not _may_differ(key)
+    ]
+    if problems:
+        raise CheckpointError(str(path), [*problems, advice])
+    return found
+
+
+def write_kept(folder: Path, figures: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Keep the figures of a row in its folder.
+
+    Args:
+        folder: Of the row with one seed.
+        figures: JSON-able figures.
+        origin: As ``origin_of`` gives it.
+    """
+    write_json_atomic(folder / RESULT_NAME, {**figures, _ORIGIN: dict(origin)})
+
+
+def _may_differ(key: str) -> bool:
+    section, _, setting = key.partition(".")
+    return section in ("settings", "picker") and setting in MAY_DIFFER
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves += _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves.append((f"{prefix}{key}", value))
+    return leaves
