@@ -79,3 +79,33 @@ def test_a_name_that_two_images_share_is_refused(tmp_path):
     path.write_text(json.dumps(document(["photos/a.jpg"])))
     with pytest.raises(DataError, match="matches 2 images"):
         evaluate_coco(path, ground_truth(("x/a.jpg", "y/a.jpg")))
+
+
+def test_two_predicted_images_cannot_stand_for_one_of_the_ground_truth(tmp_path):
+    content = document(["a.jpg", "photos/a.jpg"])
+    with pytest.raises(DataError, match=r"a\.jpg and photos/a\.jpg are one image .*\(id 70\)"):
+        evaluate(tmp_path, content)
+    content["annotations"].pop()
+    assert evaluate(tmp_path, content)["predictions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": {}}, "images: expected a list, found dict"),
+        ({"images": ["a.jpg"]}, "images 0: expected an object, found str"),
+        ({"images": [{"id": 1}]}, "images 0: file_name: expected a text"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]},
+            "images: id 1 is given",
+        ),
+        ({"categories": [{"id": True, "name": None}]}, "categories 0: id: expected a whole number"),
+        ({"annotations": None}, "annotations: expected a list, found NoneType"),
+        ({"annotations": [7]}, "annotations 0: expected an object, found int"),
+        ({"annotations": [{"image_id": [], "category_id": 18}]}, "annotations 0: image_id: expected a whole"),
+    ],
+)
+def test_a_document_of_another_shape_is_refused_with_the_place(tmp_path, change, message):
+    with pytest.raises(DataError) as caught:
+        evaluate(tmp_path, document(["a.jpg"]) | change)
+    assert any(message in problem for problem in caught.value.problems)
