@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pycocotools import mask as coco_mask
 
 from sapnet.data.collate import pad_images
 from sapnet.data.dataset import PredictionDataset
+from sapnet.data.rle import encode_mask
 from sapnet.errors import DataError
 from sapnet.models.sapnet import SapNet
 from sapnet.progress import Progress
@@ -123,13 +123,14 @@ def coco_results(instances: Instances, image_id: int, category_ids: Sequence[int
     Returns:
         One entry per instance, best first.
     """
-    if len(instances.scores) == 0:
-        return []
-    masks = instances.masks.to(torch.uint8).permute(1, 2, 0).numpy()
-    encoded = coco_mask.encode(masks.copy(order="F"))
     results = []
-    for rle, box, score, label in zip(
-        encoded, instances.boxes.tolist(), instances.scores.tolist(), instances.labels.tolist(), strict=True
+    # One mask at a time: a copy of a hundred masks of a photograph takes gigabytes.
+    for mask, box, score, label in zip(
+        instances.masks.numpy(),
+        instances.boxes.tolist(),
+        instances.scores.tolist(),
+        instances.labels.tolist(),
+        strict=True,
     ):
         left, top, right, bottom = box
         results.append(
@@ -138,7 +139,7 @@ def coco_results(instances: Instances, image_id: int, category_ids: Sequence[int
                 "category_id": category_ids[label],
                 "bbox": [left, top, right - left, bottom - top],
                 "score": round(score, 6),
-                "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+                "segmentation": {"size": list(mask.shape), "counts": encode_mask(mask).decode("ascii")},
             }
         )
     return results
