@@ -90,7 +90,7 @@ CALLS = {
     "train --points points.json --images images --proposals store --out r --resume --val-instances val.json --quiet": (
         "train", {"points": "points.json", "images": "images", "proposals": "store", "out": "r", "resume": True,
                   "val_instances": "val.json", "val_images": "images", "quiet": True, "skip_bad": False}),
-    "label --run runs --points points.json --images images --proposals store --out l.json --format coco": (
+    "label --run runs --points points.json --images images --proposals store --out l.json": (
         "label", {"run": "runs", "points": "points.json", "images": "images", "proposals": "store",
                   "out": "l.json", "device": "auto", "quiet": False, "skip_bad": False}),
     "predict --model model.safetensors a.jpg images --out p.json --draw d --device cpu": (
@@ -231,7 +231,7 @@ def test_problems_found_by_points_check_give_exit_code_2(pipeline, files, capsys
         ("demo --seed x", "argument --seed: expected a whole number >= 0, got 'x'"),
         ("demo --device gpu", "argument --device: expected auto, cpu, cuda or mps, got 'gpu' (did you mean 'cpu'?)"),
         ("bench x --data . --out x --seeds 0", "argument --seeds: expected a whole number >= 1, got '0'"),
-        ("label --format yolo", "argument --format: expected coco, got 'yolo'"),
+        ("evaluate --protocol yolo", "argument --protocol: expected coco or voc, got 'yolo'"),
         ("", "the following arguments are required: VERB"),
     ],
 )  # fmt: skip

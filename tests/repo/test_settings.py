@@ -28,7 +28,7 @@ OPTIONS = {
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--instances"},
     "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
     "demo": COMMON | SETTINGS | {"--out"},
-    "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--format", "--skip-bad"},
+    "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"},
     "predict": COMMON | {"--model", "--out", "--draw", "--skip-bad"},
     "evaluate": COMMON | {"--predictions", "--labels", "--instances", "--protocol", "--proposals"},
     "report": COMMON | {"--out"},

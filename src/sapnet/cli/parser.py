@@ -13,7 +13,6 @@ from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PROPOSERS = ("regions",)
 SAMPLING_MODES = ("center", "quasi-center", "random")
-LABEL_FORMATS = ("coco",)
 PROTOCOLS = ("coco", "voc")
 
 _OVERRIDES_HELP = (
@@ -104,14 +103,7 @@ def _add_result_verbs(group: Any) -> None:
     _input(label, "--run", "RUN", "run folder of a trained model")
     _points_and_images(label)
     _input(label, "--proposals", "DIR", "proposal store")
-    _output(label, "labels.json", "label file to write")
-    label.add_argument(
-        "--format",
-        type=one_of(LABEL_FORMATS),
-        default="coco",
-        metavar="|".join(LABEL_FORMATS),
-        help="format of the label file (default: coco)",
-    )
+    _output(label, "labels.json", "label file to write (COCO instances)")
     _skip_bad(label)
 
     predict = _verb(group, "predict", verbs.predict, "segment new images")

@@ -5,9 +5,10 @@ Every function returns JSON-able figures. Paths may be strings.
 
 from __future__ import annotations
 
+from sapnet.pipeline.benchmarks import bench
 from sapnet.pipeline.points import check_points_file, sample_points_file
 from sapnet.pipeline.proposing import load_training_data, propose
-from sapnet.pipeline.results import bench, evaluate, label, predict, report
+from sapnet.pipeline.results import evaluate, label, predict, report
 from sapnet.pipeline.training import train
 from sapnet.pipeline.whole import demo, headline, run
 

@@ -1,4 +1,4 @@
-"""The job that measures baselines and comparisons."""
+"""The job that measures baselines (``sapnet bench``)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sapnet.config import Config
 def bench(
     name: str, data: Path, out: Path, config: Config, *, seeds: int = 1, quiet: bool = False
 ) -> dict[str, Any]:
-    """Run a benchmark (``sapnet bench``).
+    """Measure baselines on one data set (``sapnet bench``).
 
     Args:
-        name: The experiment.
+        name: One of ``sapnet.bench.EXPERIMENTS``.
         data: Folder with ``points_train.json``, ``instances_train.json``, ``instances_val.json``.
         out: Folder for rows, stores and ``bench.json``.
         config: Settings that the rows change.
-        seeds: How many seeds.
+        seeds: How many seeds, from ``config.seed`` on.
         quiet: Show no progress.
 
     Returns:

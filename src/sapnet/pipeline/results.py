@@ -1,4 +1,4 @@
-"""The jobs that use a trained model: label, predict, evaluate, report, bench."""
+"""The jobs that use a trained model: label, predict, evaluate, report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sapnet.bench import run_bench
 from sapnet.build import build_postprocess
 from sapnet.config import Config
 from sapnet.data.atomic import write_bytes_atomic, write_json_atomic
@@ -222,22 +221,3 @@ def report(run: Path, out: Path) -> dict[str, Any]:
     """
     written = write_report(run, out, default_settings=Config().model_dump(mode="json"))
     return {"out": str(written)}
-
-
-def bench(
-    name: str, data: Path, out: Path, config: Config, *, seeds: int = 1, quiet: bool = False
-) -> dict[str, Any]:
-    """Measure baselines and ablations on one data set (``sapnet bench``).
-
-    Args:
-        name: One of ``sapnet.bench.EXPERIMENTS``.
-        data: Folder of the data set.
-        out: Folder for the results.
-        config: Settings that the rows change.
-        seeds: How many seeds, from ``config.seed`` on.
-        quiet: Show no progress.
-
-    Returns:
-        The content of ``bench.json``.
-    """
-    return run_bench(name, Path(data), Path(out), config, seeds=seeds, quiet=quiet)
