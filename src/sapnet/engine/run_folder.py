@@ -28,6 +28,8 @@ METRICS_NAME = "metrics.jsonl"
 ENVIRONMENT_NAME = "environment.json"
 CHECKPOINTS_NAME = "checkpoints"
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pycocotools", "opencv-python-headless")
+_PROVENANCE = ("sapnet", "commit", "python", "platform", "packages", "threads")
+"""What may change between the calls of a run, by key of ``environment.json``."""
 MAY_DIFFER = frozenset(
     {
         "device",
@@ -77,10 +79,13 @@ def check_run_folder(folder: Path, config: Config, environment: Mapping[str, Any
 def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, Any], *, resume: bool) -> None:
     """Create a run folder, or check that an existing one may be continued.
 
+    ``environment.json`` keeps what the run was started with. What a later call runs on is added to
+    its ``resumed`` where it differs from the call before; ``inputs`` says where the files lie now.
+
     Args:
         folder: The run.
         config: Settings of this call.
-        environment: Content of ``environment.json``.
+        environment: ``environment.json`` of this call.
         resume: Continue what is there.
 
     Raises:
@@ -89,9 +94,27 @@ def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, A
         JobError: The folder cannot be written.
     """
     check_run_folder(folder, config, environment, resume=resume)
-    write_json_atomic(folder / ENVIRONMENT_NAME, dict(environment), indent=1)
+    write_json_atomic(folder / ENVIRONMENT_NAME, _with_earlier(folder, environment), indent=1)
     # Last: from here on it counts as a run.
     write_text_atomic(folder / CONFIG_NAME, dump_config(config))
+
+
+def _with_earlier(folder: Path, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of an existing run with this call added, or that of this call."""
+    path = folder / ENVIRONMENT_NAME
+    if not (folder / CONFIG_NAME).exists() or not path.exists():
+        return dict(environment)
+    first = json.loads(path.read_text(encoding="utf-8"))
+    calls = [first, *first.get("resumed", [])]
+    now = {key: environment[key] for key in _PROVENANCE if key in environment}
+    if any(calls[-1].get(key) != value for key, value in now.items()):
+        calls.append(now)
+    record = {
+        **first,
+        "inputs": environment["inputs"],
+        "digests": {**first["digests"], **environment["digests"]},
+    }
+    return record | ({"resumed": calls[1:]} if len(calls) > 1 else {})
 
 
 def _changed_data(folder: Path, environment: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import math
 
-from sapnet.engine.run_folder import MetricsLog, describe_environment
+from sapnet.engine.run_folder import MetricsLog, describe_environment, prepare_run_folder
 from training_builders import tiny_config
 
 
@@ -59,3 +59,25 @@ def test_the_environment_tells_how_to_repeat_a_run(tmp_path, monkeypatch):
     assert found["inputs"] == {"points": str(tmp_path / "p.json"), "val_images": None}
     assert found["packages"]["torch"]
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_resumed_run_keeps_its_first_record_and_adds_what_changed(tmp_path):
+    def call(folder, commit, images="/a", **digests):
+        found = describe_environment(tiny_config(), inputs={}, digests={"points": "abc", **digests})
+        found |= {"commit": commit, "inputs": {"images": images}}
+        prepare_run_folder(folder, tiny_config(), found, resume=(folder / "config.yaml").exists())
+        return json.loads((folder / "environment.json").read_text())
+
+    run = tmp_path / "run"
+    run.mkdir()
+    first = call(run, "one")
+    assert call(run, "one") == first
+    call(run, "two")
+    call(run, "two", images="/b", instances="def")
+    last = call(run, "one", images="/b", instances="def")
+    assert last["commit"] == "one"
+    assert [record["commit"] for record in last["resumed"]] == ["two", "one"]
+    assert last["resumed"][0]["packages"] == first["packages"]
+    assert (last["inputs"], last["digests"]) == ({"images": "/b"}, {"points": "abc", "instances": "def"})
+    untouched = ("seed", "processes", "packages", "python")
+    assert {key: last[key] for key in untouched} == {key: first[key] for key in untouched}
