@@ -61,7 +61,8 @@ class ProposalBags(_Movable):
     masks: Bool[Tensor, "G M h w"]
     """Masks on a grid of ``mask_stride`` input pixels (cell (i, j) covers that square)."""
     scores: Float[Tensor, "G M"]
-    """The proposer's own scores; only their order within a bag carries meaning."""
+    """The proposer's own scores, not negative. Ratios within a bag carry meaning: the prior of a pick
+    (``mil/prior.py``) takes a score as a share of the highest of its bag."""
     valid: Bool[Tensor, "G M"]
     covered_points: Bool[Tensor, "G M"]
     """True where the full-resolution mask covers the click of *another* object of the image of

@@ -69,7 +69,8 @@ class ImageProposals:
     boxes: Float[ndarray, "n 4"]
     """Tight box of each mask, ``xyxy`` half-open, float32."""
     scores: Float[ndarray, " n"]
-    """The proposer's own scores, float32; only their order within a bag carries meaning."""
+    """The proposer's own scores, float32, not negative. Within a bag their order and their ratios carry
+    meaning: a score half as high speaks half as strongly for a proposal (``mil/prior.py``)."""
     areas: Float[ndarray, " n"]
     """Mask areas in pixels, float32."""
     kinds: tuple[str, ...]
@@ -103,7 +104,8 @@ class Proposer(Protocol):
     """Makes any number of masks per prompt; must be deterministic and picklable.
 
     ``settings`` is what the store's manifest records; two proposers with equal name and settings
-    give equal proposals. A proposer with weights also has an attribute ``checkpoint_digest``.
+    give equal proposals. Scores are not negative and, within a bag, comparable as ratios (a predicted
+    IoU is; logits are not). A proposer with weights also has an attribute ``checkpoint_digest``.
     """
 
     name: str
