@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def bench(args: argparse.Namespace) -> Outcome:
-    """``sapnet bench``: baselines and ablations on one data set."""
+    """``sapnet bench``: baselines on one data set."""
     config = _config(args, "data")
     from sapnet import pipeline
 
