@@ -118,7 +118,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
     Args:
         folder: ``checkpoints/`` of the run.
-        step: Optimiser steps done.
+        step: Steps done, one per batch (with accumulation more than there were updates).
         state: Tensors, numbers and strings in nested dicts and lists.
 
     Returns:

@@ -51,8 +51,8 @@ def learning_rate_factor(config: OptimConfig, step: int, num_steps: int) -> floa
 
     Args:
         config: The optim section.
-        step: 0-based optimiser step.
-        num_steps: Steps of the whole training.
+        step: 0-based step, one per batch and process: with accumulation not every one updates.
+        num_steps: Steps of the whole training, counted alike.
 
     Returns:
         Linear warm-up from ``warmup_ratio`` to 1 over ``warmup_steps``, times ``decay`` for every

@@ -217,7 +217,7 @@ class MetricsLog:
 
         Args:
             kind: ``step`` or ``evaluation``.
-            step: Optimiser steps done.
+            step: Steps done, one per batch (with accumulation more than there were updates).
             values: JSON-able figures by name; numbers that are not finite become null.
 
         Raises:
