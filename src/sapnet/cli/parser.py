@@ -82,9 +82,7 @@ def _add_training_verbs(group: Any) -> None:
     _resume(run)
     _skip_bad(run)
 
-    bench = _verb(
-        group, "bench", verbs.bench, "baselines of the paper's tables on one data set", True
-    )
+    bench = _verb(group, "bench", verbs.bench, "baselines of the paper's tables on one data set", True)
     bench.add_argument("name", metavar="NAME", help="benchmark to run")
     _input(bench, "--data", "DIR", "folder of the data set")
     _output(bench, "DIR", "folder for the results")
