@@ -49,7 +49,6 @@ class Sample:
     part_draws: Float[Tensor, "G S 4"]
     image_id: int
     file_name: str
-    original_size: tuple[int, int]
 
 
 class TrainingDataset(Dataset[Sample]):
@@ -156,7 +155,6 @@ class TrainingDataset(Dataset[Sample]):
             part_draws=parts,
             image_id=image_id,
             file_name=file_name,
-            original_size=size,
         )
 
     def _geometry(self, size: tuple[int, int], generator: torch.Generator) -> Geometry:

@@ -77,8 +77,6 @@ class SelectionOutputs:
 
     picks: Selection
     """box_prm and its proposal (box_psm where the refine pass is off)."""
-    first_picks: Selection
-    """box_psm and its proposal."""
     ranking_scores: Float[Tensor, "G M"]
     """Scores of the proposals for the annotated class by the last pass; detached."""
     selection_sum: Float[Tensor, ""]
@@ -147,7 +145,6 @@ class SelectionBranch(nn.Module):
             empty = {"refinement_positive_sum": zero, "refinement_negative_sum": zero}
             return SelectionOutputs(
                 picks=first,
-                first_picks=first,
                 ranking_scores=ranking,
                 num_negatives=zero.detach(),
                 **common,
@@ -161,7 +158,6 @@ class SelectionBranch(nn.Module):
         )
         return SelectionOutputs(
             picks=picks,
-            first_picks=first,
             ranking_scores=ranking,
             refinement_positive_sum=positive_sum,
             refinement_negative_sum=negative_sum,

@@ -10,6 +10,7 @@ from sapnet.build import build_dataset, build_model, build_total_loss
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.data.loading import blank_batch
+from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.proposals.store import ProposalStore
 from sapnet.structures import LossSums
 from training_builders import tiny_config, write_tiny_data
@@ -123,13 +124,16 @@ def test_every_switch_runs_and_changes_what_it_should(tiny, name):
     switched.network.pick(switched.batch)
 
 
-def test_without_the_refine_pass_its_losses_are_zero_and_the_first_picks_count(tiny):
+def test_without_the_refine_pass_its_losses_are_zero_and_the_select_pass_picks(tiny):
     case = setting(tiny, 0, 1, refinement={"enabled": False})
     sums = sums_of(case)
     assert sums.refinement_positive == sums.refinement_negative == sums.num_negatives == 0
     stages = case.network.backbone(case.batch.images)
+    case.network.selection.stages = replace(case.network.selection.stages, mine=None)
     found = case.network.selection(stages[1:], case.batch)
-    assert found.picks is found.first_picks
+    picks = best_valid_index(found.ranking_scores, case.batch.bags.valid)
+    assert torch.equal(found.picks.proposal_index, picks)
+    assert torch.equal(found.picks.boxes, take_rows(case.batch.bags.boxes, picks, absent=0.0))
 
 
 def test_multi_mask_supervision_off_leaves_one_mask_per_click(tiny):
