@@ -258,6 +258,23 @@ def test_validation_with_other_classes_is_refused_before_training(tiny, refused,
     assert "2.png" in message
 
 
+def test_ground_truth_of_other_clicks_is_refused_before_anything_is_computed(refused, tmp_path):
+    data = write_tiny_data(tmp_path / "tiny")
+    content = json.loads(data.instances.read_text())
+    content["annotations"][0]["id"] = 99
+    content["annotations"][7]["image_id"] = 1
+    content["images"][1]["width"] = 65
+    for item in content["annotations"][2:4]:  # of the image whose size differs
+        item["segmentation"] = [[0, 0, 20, 0, 20, 20]]
+    data.instances.write_text(json.dumps(content))
+    out = tmp_path / "run"
+    given = ["--points", data.points, "--images", data.images, "--instances", data.instances, "--out", out]
+    message = refused("run", *given, "-c", settings_file(tmp_path), expect_nothing_at=out)
+    assert "1 of 8 clicks have no instance with their id: 1" in message
+    assert "the object with the id of click 8 is in image 1, not 4" in message
+    assert "image 2 is 65 x 64, but 64 x 64 in the points file" in message
+
+
 def test_bad_images_are_all_listed_and_nothing_is_written(refused, tmp_path):
     data = write_tiny_data(tmp_path / "tiny")
     (data.images / "2.png").write_bytes(b"no image")

@@ -199,6 +199,12 @@ def test_the_rules_without_a_model_are_measured_on_the_store():
         labels_of(clicked), instance_set(SIZE, [7], objects), FakeStore({7: bags}, SIZE), max_proposals=1
     )
     assert top_two["oracle"] == top_two["top_score"]
+    recorded = {**labels_of(clicked), "info": {"max_proposals": 1}}
+    store = FakeStore({7: bags}, SIZE)
+    assert evaluate_labels(recorded, instance_set(SIZE, [7], objects), store) == top_two
+    recorded["info"]["max_proposals"] = "all"
+    with pytest.raises(DataError, match="max_proposals"):
+        evaluate_labels(recorded, instance_set(SIZE, [7], objects), store)
 
 
 def test_where_every_proposal_covers_another_click_the_fewest_win():

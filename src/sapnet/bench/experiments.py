@@ -212,10 +212,9 @@ def _label_figures(
 ) -> dict[str, Any]:
     """Figures of the labels and of the rules without a model."""
     quality = evaluate_labels(
-        label_document(data.points, learned.store, picks),
+        label_document(data.points, learned.store, picks, max_proposals=config.data.max_proposals),
         data.instances,
         learned.store,
-        max_proposals=config.data.max_proposals,
     )
     return {
         pick: quality[pick]

@@ -24,7 +24,7 @@ from sapnet.evaluation.bag_picks import (
     measure_bags,
     measure_pick,
 )
-from sapnet.evaluation.label_table import Label, read_labels
+from sapnet.evaluation.label_table import Label, read_labels, recorded_limit
 from sapnet.evaluation.matching import SIZE_NAMES, compactness, size_index, to_rles
 from sapnet.evaluation.predictions import image_sizes, load_ground_truth, read_json
 
@@ -47,7 +47,7 @@ def evaluate_labels(
         instances: Ground truth, a file or a loaded set.
         store: The proposals that the labels were picked from; anything with
             ``image_id in store`` and ``of_image(image_id) -> ImageProposals``.
-        max_proposals: How many proposals per click the selection saw; all where None.
+        max_proposals: How many proposals per click were seen; if None, as the labels record, or all.
 
     Returns:
         JSON-serialisable: ``objects`` and ``sizes`` (how many are judged), ``missing`` (ids of
@@ -77,7 +77,8 @@ def evaluate_labels(
         raise DataError(subject, ["no label belongs to an object of the ground truth: their ids differ"])
     rows = np.array([place[annotation_id] for annotation_id in labelled], dtype=np.int64)
     chosen = [table[annotation_id].mask for annotation_id in labelled]
-    bags = None if store is None else measure_bags(store, objects, max_proposals=max_proposals)
+    limit = recorded_limit(content, subject) if max_proposals is None else max_proposals
+    bags = None if store is None else measure_bags(store, objects, max_proposals=limit)
     picks = {SELECTED: measure_pick(chosen, objects, rows), **(bags.picks if bags is not None else {})}
     sizes = size_index(np.asarray(ground_truth.areas, dtype=np.float64)[judged])
     counts = np.bincount(sizes, minlength=len(SIZE_NAMES)).tolist()

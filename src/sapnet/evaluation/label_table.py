@@ -9,11 +9,56 @@ from typing import Any
 
 import numpy as np
 
-from sapnet.data.annotations import InstanceSet
+from sapnet.data.annotations import InstanceSet, PointSet
 from sapnet.data.rle import segmentation_to_counts
 from sapnet.errors import DataError
 from sapnet.evaluation.matching import Rle
 from sapnet.evaluation.predictions import image_sizes, raise_problems
+
+_NAMED = 10
+"""Ids that a message names at most."""
+
+
+def refuse_unfit(points: PointSet, instances: InstanceSet, subject: str) -> None:
+    """Refuse ground truth that labels of these clicks cannot be measured against.
+
+    Args:
+        points: The clicks.
+        instances: Ground truth of their images.
+        subject: Name of the ground truth for messages.
+
+    Raises:
+        DataError: Clicks have no instance with their id or one in another image, or images have
+            another size; every problem is listed.
+    """
+    images = points.images
+    owners = images.ids[points.annotation_image_index].tolist()
+    image_of_object = _image_of_object(instances)
+    clicks = dict(zip(points.annotation_ids.tolist(), owners, strict=True))
+    missing = [click for click in clicks if click not in image_of_object]
+    problems = [
+        f"the object with the id of click {click} is in image {image_of_object[click]}, not {image}"
+        for click, image in clicks.items()
+        if image_of_object.get(click, image) != image
+    ]
+    if missing:
+        named = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
+        problems.insert(0, f"{len(missing)} of {len(clicks)} clicks have no instance with their id: {named}")
+    sizes = dict(zip(instances.images.ids.tolist(), image_sizes(instances).tolist(), strict=True))
+    for row, image in enumerate(images.ids.tolist()):
+        size = list(images.size(row))
+        if sizes.get(image, size) != size:
+            other = sizes[image]
+            problems.append(
+                f"image {image} is {other[1]} x {other[0]}, but {size[1]} x {size[0]} in the points file"
+            )
+    raise_problems(subject, problems)
+
+
+def _image_of_object(instances: InstanceSet) -> dict[int, int]:
+    image_ids = np.asarray(instances.images.ids)
+    owners = image_ids[np.asarray(instances.annotation_image_index)].tolist()
+    return dict(zip(np.asarray(instances.annotation_ids).tolist(), owners, strict=True))
 
 
 @dataclass(frozen=True)
@@ -46,13 +91,7 @@ def read_labels(content: Any, subject: str, instances: InstanceSet) -> dict[int,
         raise DataError(subject, ["expected an object with a list under 'annotations'"])
     image_ids = np.asarray(instances.images.ids)
     sizes = dict(zip(image_ids.tolist(), image_sizes(instances).tolist(), strict=True))
-    image_of_object = dict(
-        zip(
-            np.asarray(instances.annotation_ids).tolist(),
-            image_ids[np.asarray(instances.annotation_image_index)].tolist(),
-            strict=True,
-        )
-    )
+    image_of_object = _image_of_object(instances)
     table: dict[int, Label] = {}
     problems: list[str] = []
     for position, entry in enumerate(content["annotations"]):
@@ -68,6 +107,23 @@ def read_labels(content: Any, subject: str, instances: InstanceSet) -> dict[int,
             problems.append(f"annotation {where}: {found}")
     raise_problems(subject, problems)
     return table
+
+
+def recorded_limit(content: Mapping[str, Any], subject: str) -> int | None:
+    """Return how many proposals per click could be picked, as a label file records it.
+
+    Args:
+        content: The parsed file.
+        subject: Name of the file for messages.
+
+    Raises:
+        DataError: What it records is no positive whole number.
+    """
+    info = content.get("info")
+    limit = info.get("max_proposals") if isinstance(info, Mapping) else None
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise DataError(subject, [f"info.max_proposals: expected a positive whole number, found {limit!r}"])
+    return limit
 
 
 def _entry_problem(

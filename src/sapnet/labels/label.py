@@ -87,13 +87,21 @@ def top_score_picks(points: PointSet) -> dict[int, tuple[int, float]]:
     return {int(item): (0, 1.0) for item in points.annotation_ids}
 
 
-def label_document(points: PointSet, store: BagSource, picks: dict[int, tuple[int, float]]) -> dict[str, Any]:
+def label_document(
+    points: PointSet,
+    store: BagSource,
+    picks: dict[int, tuple[int, float]],
+    *,
+    max_proposals: int | None = None,
+) -> dict[str, Any]:
     """Write picks as COCO instances (run lengths).
 
     Args:
         points: The clicks.
         store: The proposals.
         picks: Annotation id to (index in the bag or -1, score).
+        max_proposals: How many proposals per click could be picked; recorded under ``info``, so that
+            the rules without a model are measured on the same ones.
 
     Returns:
         A COCO document: every annotation has the click's id, ``score``, ``point``, ``proposal``
@@ -106,8 +114,11 @@ def label_document(points: PointSet, store: BagSource, picks: dict[int, tuple[in
         if len(clicks.annotation_ids) and image_id in store:
             annotations += _of_image(points, clicks, store.of_image(image_id), picks)
     labelled = {item["id"] for item in annotations}
+    info: dict[str, Any] = {"description": "instance masks selected by sapnet from one click per object"}
+    if max_proposals is not None:
+        info["max_proposals"] = max_proposals
     return {
-        "info": {"description": "instance masks selected by sapnet from one click per object"},
+        "info": info,
         "images": [
             {"id": int(image_id), "file_name": name, "width": int(width), "height": int(height)}
             for image_id, name, width, height in zip(

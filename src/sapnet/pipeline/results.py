@@ -94,7 +94,8 @@ def write_labels(
         picks = top_score_picks(data.points)
     else:
         picks = choose(model, data, config, options=options)
-    document = label_document(data.points, data.store, picks)
+    limit = config.data.max_proposals
+    document = label_document(data.points, data.store, picks, max_proposals=limit)
     write_json_atomic(out, document)
     count = len(document["annotations"])
     return {"out": str(out), "labels": count, "unlabelled": len(document["unlabelled"])}

@@ -22,6 +22,7 @@ from sapnet.engine.session import (
 from sapnet.engine.validation import validation_judge
 from sapnet.errors import DataError
 from sapnet.evaluation.label_quality import evaluate_labels
+from sapnet.evaluation.label_table import refuse_unfit
 from sapnet.models.sapnet import SapNet
 from sapnet.pipeline.proposing import load_training_data, propose, refuse_bad_images
 from sapnet.pipeline.results import report, write_labels
@@ -72,8 +73,7 @@ def run(
         "val_instances": val_instances,
         "val_images": None if val_instances is None else val_images or images,
     }
-    clicks = _refuse_early(inputs, out, config, resume=resume, skip_bad=skip_bad)
-    truth = None if instances is None else load_instances(instances)
+    clicks, truth = _refuse_early(inputs, out, config, resume=resume, skip_bad=skip_bad)
     options = SessionOptions(resume=resume, skip_bad=skip_bad, quiet=quiet)
     judge = _judge(inputs, out, config, clicks, options)
     processes = join_processes(config)
@@ -111,8 +111,8 @@ def _judge(
 
 def _refuse_early(
     inputs: dict[str, Any], out: Path, config: Config, *, resume: bool, skip_bad: bool
-) -> PointSet:
-    """Find what is wrong before anything is computed or written; return the clicks."""
+) -> tuple[PointSet, InstanceSet | None]:
+    """Find what is wrong before anything is computed or written; return clicks and ground truth."""
     clicks = load_points(inputs["points"])
     environment = describe_environment(config, inputs=inputs, digests={"points": clicks.digest})
     check_run_folder(out, config, environment, resume=resume)
@@ -120,7 +120,11 @@ def _refuse_early(
         raise DataError(str(inputs["points"]), ["has no clicks, so there is nothing to learn from"])
     if not skip_bad:
         refuse_bad_images(inputs["points"], inputs["images"])
-    return clicks
+    if inputs["instances"] is None:
+        return clicks, None
+    truth = load_instances(inputs["instances"])
+    refuse_unfit(clicks, truth, str(inputs["instances"]))
+    return clicks, truth
 
 
 def _finish(
@@ -137,9 +141,7 @@ def _finish(
     figures: dict[str, Any] = {"labels": write_labels(labeller, data, picking, out / LABELS_NAME, options)}
     evaluation: dict[str, Any] = {}
     if truth is not None:
-        evaluation["labels"] = evaluate_labels(
-            out / LABELS_NAME, truth, data.store, max_proposals=config.data.max_proposals
-        )
+        evaluation["labels"] = evaluate_labels(out / LABELS_NAME, truth, data.store)
     if validation is not None:
         evaluation["validation"] = validation
     write_json_atomic(out / EVALUATION_NAME, evaluation)
