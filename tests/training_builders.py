@@ -74,11 +74,21 @@ class TinyData:
 
 
 def write_tiny_data(
-    folder, *, num_images=4, clicks_per_image=2, seed=0, categories=CATEGORIES, empty=(), proposer="regions"
+    folder,
+    *,
+    num_images=4,
+    clicks_per_image=2,
+    seed=0,
+    categories=CATEGORIES,
+    empty=(),
+    crowded=False,
+    proposer="regions",
 ):
     """Write images, clicks, a finished store and ground truth.
 
-    ``empty`` holds annotation ids whose bags have no proposal. Annotation ids count from 1.
+    ``empty`` holds annotation ids whose bags have no proposal. Annotation ids count from 1. With
+    ``crowded`` every bag has a proposal a little larger than the object, which box mining can merge,
+    and one that covers every click of the image.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -95,12 +105,16 @@ def write_tiny_data(
             pixels[whole] = (220, 60, 60) if label else (60, 60, 220)
             part = box_mask(SIZE, left + 6, top + 5, left + 15, top + 14)
             group = box_mask(SIZE, max(left - 8, 0), max(top - 8, 0), left + 27, top + 25)
+            masks = [(part, 0.9), (whole, 0.7), (group, 0.5)]
+            if crowded:
+                wider = box_mask(SIZE, left - 1, top - 1, left + 24, top + 22)
+                masks = [(part, 0.9), (whole, 0.7), (wider, 0.6), (box_mask(SIZE, 1, 1, 63, 63), 0.5)]
             common = {"id": number, "image_id": image_id, "category_id": categories[label][0]}
             annotations.append({**common, "point": [left + 11.0, top + 10.0]})
             counts = {"size": list(SIZE), "counts": encode_mask(whole).decode()}
             box = [left, top, 22, 20]
             truth.append({**common, "segmentation": counts, "area": 440, "bbox": box, "iscrowd": 0})
-            bags[image_id][number] = [] if number in empty else [(part, 0.9), (whole, 0.7), (group, 0.5)]
+            bags[image_id][number] = [] if number in empty else masks
         (folder / "images").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(folder / "images" / name)
         images.append({"id": image_id, "file_name": name, "width": SIZE[1], "height": SIZE[0]})

@@ -23,6 +23,11 @@ def tiny(tmp_path_factory):
     return write_tiny_data(tmp_path_factory.mktemp("tiny"), clicks_per_image=3, empty=(2,))
 
 
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    return write_tiny_data(tmp_path_factory.mktemp("crowded"), clicks_per_image=3, crowded=True)
+
+
 def setting(tiny, *rows, **model):
     """A batch of some images and a network with some settings changed, always with the same weights."""
     config = tiny_config(model=model)
@@ -92,10 +97,10 @@ def test_only_the_branches_of_a_phase_learn(tiny, phase):
 
 SWITCHES = {
     "no refine pass": ({"refinement": {"enabled": False}}, {"refinement_positive", "refinement_negative"}),
-    "no guidance": ({"guidance": {"enabled": False}}, set()),
-    "guidance of the logits": ({"guidance": {"apply_to": "logits"}}, set()),
-    "no box mining": ({"box_mining": {"enabled": False}}, set()),
-    "mining after select too": ({"box_mining": {"also_after_select": True}}, set()),
+    "no guidance": ({"guidance": {"enabled": False}}, {"selection", "refinement_positive"}),
+    "guidance of the logits": ({"guidance": {"apply_to": "logits"}}, {"selection"}),
+    "no box mining": ({"box_mining": {"enabled": False}}, {"mask"}),
+    "mining after select too": ({"box_mining": {"also_after_select": True}}, {"refinement_positive"}),
     "no positives": ({"regions": {"positives": False}}, {"refinement_positive"}),
     "no negatives": ({"regions": {"negatives": False}}, {"refinement_negative", "num_negatives"}),
     "softmax in the refine pass": (
@@ -104,8 +109,7 @@ SWITCHES = {
     ),
     "background output": ({"mil_head": {"background_output": True}}, {"selection"}),
     "pooling from the pyramid": ({"mil_head": {"features": "pyramid"}}, {"selection"}),
-    "pooling of boxes": ({"mil_head": {"pooling": "box"}}, set()),
-    "pooling of masks": ({"mil_head": {"pooling": "mask"}}, set()),
+    "pooling of boxes": ({"mil_head": {"pooling": "box"}}, {"selection"}),
     "no projection": ({"mil_head": {"projection_channels": 0}}, {"selection"}),
     "no multi-mask supervision": ({"multi_mask": {"enabled": False}}, {"mask"}),
     "more weight of alternates": ({"multi_mask": {"weight": 2.0, "ranks": [1, 2]}}, {"mask"}),
@@ -113,9 +117,10 @@ SWITCHES = {
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_every_switch_runs_and_changes_what_it_should(tiny, name):
+def test_every_switch_runs_and_changes_what_it_should(crowded, name):
     changes, changed = SWITCHES[name]
-    plain, switched = sums_of(setting(tiny, 0, 1)), setting(tiny, 0, 1, **changes)
+    plain, switched = sums_of(setting(crowded, 0, 1)), setting(crowded, 0, 1, **changes)
+    assert changed
     found = sums_of(switched)
     for item in SUMS:
         assert getattr(found, item).isfinite(), item
@@ -164,8 +169,8 @@ def test_agreement_weighs_in_only_where_it_is_asked_for(tiny, monkeypatch):
     assert without.network.pick(without.batch).proposal_index.tolist() == plain
     weighed, unweighed = sums_of(case, use_agreement=True), sums_of(case)
     assert torch.equal(weighed.selection, unweighed.selection)
-    if plain != last:
-        assert not torch.equal(weighed.mask, unweighed.mask)
+    assert plain != last
+    assert not torch.equal(weighed.mask, unweighed.mask)
 
 
 @pytest.mark.parametrize("pooling", ["box", "mask"])
@@ -192,13 +197,16 @@ def test_a_blank_picture_gives_finite_sums_and_gradients(tiny, phase):
 
 
 def test_padding_changes_no_pick(tiny):
+    """Scores move a little: receptive fields reach over the border, and the group normalisation of
+    the projection averages over the padding too."""
     case = setting(tiny, 0, 1)
     images = torch.nn.functional.pad(case.batch.images, (0, 64, 0, 64))
     masks = torch.nn.functional.pad(case.batch.bags.masks, (0, 16, 0, 16))
     padded = replace(case.batch, images=images, bags=replace(case.batch.bags, masks=masks))
     plain = case.network.pick(case.batch, use_segmenter=False)
-    assert case.network.pick(padded, use_segmenter=False).proposal_index.shape == plain.proposal_index.shape
-    assert case.network.pick(padded, use_segmenter=False).scores.isfinite().all()
+    found = case.network.pick(padded, use_segmenter=False)
+    assert torch.equal(found.proposal_index, plain.proposal_index)
+    torch.testing.assert_close(found.scores, plain.scores, rtol=0.1, atol=0.0)
 
 
 def test_half_precision_keeps_counts_exact_and_sums_near(tiny):
