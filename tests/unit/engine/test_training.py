@@ -4,8 +4,11 @@ import hashlib
 import json
 
 import pytest
+import torch
 
 from sapnet import pipeline
+from sapnet.engine.step import StepRunner
+from sapnet.losses.total import LossCounts
 from training_builders import tiny_config, train_arguments, write_tiny_data
 
 
@@ -135,11 +138,36 @@ def test_two_stage_labels_are_those_of_its_selection(data, tmp_path):
     assert files[0] == files[1]
 
 
-def test_two_updates_of_half_the_batch_accumulate_to_one(data, tmp_path):
+def test_weights_change_every_second_step_by_the_mean_of_both_gradients(data, tmp_path, monkeypatch):
+    waiting, changed = [], []
+    run, update = StepRunner.run, StepRunner._update
+
+    def learning(runner):
+        return [value for value in runner.model.parameters() if value.requires_grad]
+
+    def recorded_run(runner, batch, step, phase, **options):
+        sums = runner.model(batch, phase, **options)
+        total = runner.total_loss(sums, LossCounts.of(sums)).total
+        grads = torch.autograd.grad(total, learning(runner), allow_unused=True)
+        waiting.append([0.0 if grad is None else grad for grad in grads])
+        before = [value.detach().clone() for value in learning(runner)]
+        means = run(runner, batch, step, phase, **options)
+        changed.append(not all(map(torch.equal, before, learning(runner))))
+        return means
+
+    def recorded_update(runner, *given):
+        for parameter, first, second in zip(learning(runner), *waiting, strict=True):
+            found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            expected = torch.zeros_like(parameter) + (first + second) / 2
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+        waiting.clear()
+        update(runner, *given)
+
+    monkeypatch.setattr(StepRunner, "run", recorded_run)
+    monkeypatch.setattr(StepRunner, "_update", recorded_update)
     config = tiny_config(data={"batch_size": 1}, optim={"accumulation_steps": 2})
-    run = tmp_path / "run"
-    trained(data, run, config)
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
+    trained(data, tmp_path / "run", config)
+    assert changed == [False, True] * 4
 
 
 def test_half_precision_trains_with_finite_losses(data, tmp_path):
