@@ -60,7 +60,6 @@ def batch_loader(
     size_divisor: int,
     mask_stride: int,
     num_workers: int,
-    pin_memory: bool = False,
 ) -> DataLoader[LoadedBatch]:
     """Load given batches in order.
 
@@ -70,7 +69,6 @@ def batch_loader(
         size_divisor: Padded sizes are multiples of this.
         mask_stride: Input pixels per mask cell.
         num_workers: Loader processes.
-        pin_memory: Page-locked tensors, for CUDA.
 
     Returns:
         An iterable of ``LoadedBatch``.
@@ -81,7 +79,6 @@ def batch_loader(
         num_workers=num_workers,
         collate_fn=partial(_collate, size_divisor=size_divisor, mask_stride=mask_stride),
         worker_init_fn=_start_worker,
-        pin_memory=pin_memory,
     )
     return loader
 
