@@ -120,6 +120,9 @@ class StepRunner:
         factor = learning_rate_factor(self.config.optim, step, self.num_steps)
         for group, rate in zip(self.optimizer.param_groups, self.full_rates, strict=True):
             group["lr"] = rate * factor
+        # Nothing could be read since the last update; the scaler of fp16 cannot step without gradients.
+        if all(parameter.grad is None for parameter in self.model.parameters()):
+            return
         clip = self.config.optim.gradient_clip
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         # With fp16 an infinite gradient is the scaler's daily work.
