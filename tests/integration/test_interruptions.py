@@ -21,12 +21,12 @@ CONFIG = tiny_config(training={"epochs": 3, "checkpoint_steps": 2, "evaluate_epo
 NUM_STEPS = 6
 
 
-def train(data, out, *, resume=False, config=CONFIG):
+def train(data, out, *, resume=False, config=CONFIG, quiet=True):
     pipeline.train(
         **train_arguments(data, out),
         config=config,
         val_instances=data.instances,
-        quiet=True,
+        quiet=quiet,
         resume=resume,
     )
 
@@ -136,7 +136,7 @@ def test_the_first_stage_of_two_resumes_too(data, tmp_path):
     assert outcome(run) == outcome(tmp_path / "whole")
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(data, uninterrupted, tmp_path):
+def test_a_damaged_newest_checkpoint_is_named_and_passed_over(data, uninterrupted, tmp_path, capsys):
     run = tmp_path / "run"
 
     def killed():
@@ -146,7 +146,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over(data, uninterrupted, tmp_pat
     assert in_child(killed) == -signal.SIGKILL
     newest = max((run / "checkpoints").glob("*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    train(data, run, resume=True)
+    train(data, run, resume=True, quiet=False)
+    assert f"left out a damaged checkpoint, {newest.name}" in capsys.readouterr().err
     assert outcome(run) == uninterrupted
 
 

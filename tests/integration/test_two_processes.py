@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from sapnet import pipeline
@@ -98,6 +99,9 @@ def test_the_losses_of_two_processes_are_those_of_one(data, both, tmp_path):
 def test_a_process_without_a_readable_image_keeps_step_with_the_other(both, tmp_path):
     folder, bad = both
     alone = weights_of_one_process(bad, tmp_path / "run", skip_bad=True)
+    newest = max((folder / "skipping" / "checkpoints").glob("*.pt"))
+    (problem,) = torch.load(newest, weights_only=True)["bad_images"]
+    assert "2.png" in problem
     assert largest_difference(load_file(folder / "skipping" / "model.safetensors"), alone) < 1e-5
 
 

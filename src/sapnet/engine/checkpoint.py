@@ -134,14 +134,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_latest_checkpoint(folder: Path) -> dict[str, Any] | None:
+def load_latest_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Load the newest readable checkpoint, without executing pickled code.
 
     Args:
         folder: ``checkpoints/`` of the run.
 
     Returns:
-        Its state, or None if there is none.
+        Its state, or None if there is none, and the problems of newer ones that are damaged.
 
     Raises:
         CheckpointError: There are checkpoints but none can be read.
@@ -153,10 +153,10 @@ def load_latest_checkpoint(folder: Path) -> dict[str, Any] | None:
         except Exception as error:  # noqa: BLE001  (torch raises many kinds for a damaged file)
             problems.append(f"{path.name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             continue
-        return state
+        return state, problems
     if problems:
         raise CheckpointError(str(folder), problems)
-    return None
+    return None, []
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from sapnet.config import Config
 from sapnet.data.dataset import TrainingDataset
@@ -90,6 +91,7 @@ class TrainingLoop:
         )
         self.state = LoopState()
         self.saved_step = -1
+        self.damaged_checkpoints: list[str] = []
         self._resume()
         self.metrics = MetricsLog(folder, first_step=self.state.step, active=accelerator.is_main_process)
 
@@ -116,18 +118,21 @@ class TrainingLoop:
             DataError: An image cannot be read and ``skip_bad`` is off.
             JobError: A loss is not finite.
         """
+        for problem in self.damaged_checkpoints:
+            progress.message(f"left out a damaged checkpoint, {problem}; continuing from an older one")
         self.runner.interrupted = interrupted
         first, within = divmod(self.state.step, self.steps_per_epoch)
         if first and not within:  # stopped between an epoch's last step and its evaluation
             self._evaluate_if_due(first - 1)
         for epoch in range(first, len(self.plan)):
             self._epoch(epoch, progress)
+            self._share_bad(progress)
             self._evaluate_if_due(epoch)
-            self._stop_if_interrupted()
+            self._stop_if_interrupted(progress)
 
     def _resume(self) -> None:
         folder = self.folder / CHECKPOINTS_NAME
-        found = load_latest_checkpoint(folder)
+        found, self.damaged_checkpoints = load_latest_checkpoint(folder)
         if found is None:
             return
         try:
@@ -141,9 +146,12 @@ class TrainingLoop:
             raise CheckpointError(str(folder), ["do not fit this training:", *problems]) from error
         self.saved_step = found["step"]
 
-    def _save(self) -> None:
+    def _save(self, progress: Progress) -> None:
         """Write a checkpoint of the present step, once."""
-        if self.accelerator.is_main_process and self.saved_step != self.state.step:
+        if self.saved_step == self.state.step:
+            return
+        self._share_bad(progress)
+        if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             state = {
                 "step": self.state.step,
@@ -191,7 +199,6 @@ class TrainingLoop:
             size_divisor=config.data.size_divisor,
             mask_stride=config.data.mask_stride,
             num_workers=config.data.num_workers,
-            pin_memory=accelerator.device.type == "cuda",
         )
         plan = self.plan[epoch]
         for loaded in loader:
@@ -203,21 +210,31 @@ class TrainingLoop:
             self._log(means, epoch, progress)
             due = self.state.step - max(self.saved_step, 0) >= config.training.checkpoint_steps
             if (due and self.runner.is_update(self.state.step - 1)) or self.state.step == self.num_steps:
-                self._save()
-            self._stop_if_interrupted()
+                self._save(progress)
+            self._stop_if_interrupted(progress)
 
-    def _stop_if_interrupted(self) -> None:
+    def _stop_if_interrupted(self, progress: Progress) -> None:
         if self.runner.stops and self.runner.is_update(self.state.step - 1):
-            self._save()
+            self._save(progress)
+            # A process that left at once would take the one that writes with it.
+            self.accelerator.wait_for_everyone()
             raise KeyboardInterrupt
 
     def _report_bad(self, problems: Sequence[str], progress: Progress) -> None:
         if problems and not self.skip_bad:
             raise DataError(str(self.dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
+        self._note_bad(problems, progress)
+
+    def _note_bad(self, problems: Sequence[str], progress: Progress) -> None:
         for problem in problems:
             if problem not in self.state.bad_images:
                 self.state.bad_images[problem] = None
                 progress.message(f"left out: {problem}")
+
+    def _share_bad(self, progress: Progress) -> None:
+        """Tell every process what the others left out; only the first one prints and saves."""
+        if self.accelerator.num_processes > 1 and self.skip_bad:
+            self._note_bad(gather_object(list(self.state.bad_images)), progress)
 
     def _log(self, means: LossMeans | None, epoch: int, progress: Progress) -> None:
         note = ""
