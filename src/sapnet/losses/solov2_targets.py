@@ -86,16 +86,13 @@ def assign_targets(
         The positive cells, on the device of the masks.
     """
     masks = labels.masks
-    height, width = masks.shape[2:]
-    # float64: a centre on the border between two cells must not depend on rounding. On the CPU, since
-    # not every device has float64 (MPS) and these are a few numbers per mask.
+    # float64, lest a centre between two cells depend on rounding; on the CPU, since MPS has no float64.
     center = center_of_mass(masks.flatten(0, 1), stride=mask_stride).cpu().double()
     center = center.reshape(*masks.shape[:2], 2)
     area = masks.sum(dim=(-2, -1)).cpu()
-    size = torch.tensor([width, height], dtype=torch.float64) * mask_stride
-    boxes = labels.boxes.cpu().double()
+    size = torch.tensor(masks.shape[:1:-1], dtype=torch.float64) * mask_stride  # (width, height)
+    boxes, grids = labels.boxes.cpu().double(), torch.tensor(num_grids)
     half = (boxes[:, 2:] - boxes[:, :2]).clamp_min(0)[:, None] * (center_sigma / 2)
-    grids = torch.tensor(num_grids)
 
     # Axes from here on: prompt, mask rank, level, (x, y).
     middle = _cells_of(center / size, grids)
@@ -118,8 +115,8 @@ def assign_targets(
         rank=rank,
         ring=offset.abs().amax(dim=1)[candidate],
     )
-    targets = _settle(claims, area[prompt, rank], max(num_grids, default=1) ** 2, len(num_grids))
-    return targets.to(masks.device)
+    max_cells = max(num_grids, default=1) ** 2
+    return _settle(claims, area[prompt, rank], max_cells, len(num_grids)).to(masks.device)
 
 
 def _cells_of(share: Tensor, grids: Tensor) -> Tensor:

@@ -78,12 +78,7 @@ def mine_boxes(
         boxes = torch.where(merged[:, None], expanded, boxes)
         last_area = torch.where(merged, area, last_area)
         best_overlap = torch.where(merged, overlap, best_overlap)
-    index = _proposal_of(boxes, selection, bags, mergeable)
-    unmoved = (boxes == selection.boxes).all(dim=1)
-    # The box of a proposal that covers a neighbour's click must not stay with another's mask.
-    replaced = unmoved & (index != selection.proposal_index)
-    boxes = torch.where(replaced[:, None], take_rows(bags.boxes, index, absent=0.0), boxes)
-    return replace(selection, boxes=boxes, proposal_index=index)
+    return _with_proposals(boxes, selection, bags, mergeable)
 
 
 def _candidate_order(
@@ -96,15 +91,20 @@ def _candidate_order(
     return ranked.sort(dim=1, descending=True, stable=True).indices
 
 
-def _proposal_of(
+def _with_proposals(
     boxes: Float[Tensor, "G 4"],
     selection: Selection,
     bags: ProposalBags,
     mergeable: Bool[Tensor, "G M"],
-) -> Int[Tensor, " G"]:
-    """The proposal that stands for every mined box."""
+) -> Selection:
+    """The mined boxes, each with the proposal that stands for it."""
     eligible = torch.where(mergeable.any(dim=1, keepdim=True), mergeable, bags.valid)
     nearest = best_valid_index(bag_iou(bags.boxes, boxes), eligible)
     still_eligible = take_rows(eligible, selection.proposal_index, absent=False)
-    keep = (boxes == selection.boxes).all(dim=1) & (still_eligible | (selection.proposal_index < 0))
-    return torch.where(keep, selection.proposal_index, nearest)
+    unmoved = (boxes == selection.boxes).all(dim=1)
+    keep = unmoved & (still_eligible | (selection.proposal_index < 0))
+    index = torch.where(keep, selection.proposal_index, nearest)
+    # The box of a proposal that covers a neighbour's click must not stay with another's mask.
+    replaced = unmoved & (index != selection.proposal_index)
+    boxes = torch.where(replaced[:, None], take_rows(bags.boxes, index, absent=0.0), boxes)
+    return replace(selection, boxes=boxes, proposal_index=index)
