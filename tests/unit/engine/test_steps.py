@@ -1,4 +1,4 @@
-"""One step after the other: accumulation, batches without images, and what processes tell each other."""
+"""One step after the other: batches without images, and what processes tell each other."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from sapnet.build import build_dataset, build_model, build_total_loss
+from sapnet.build import build_dataset, build_model
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.engine import loop as module
@@ -14,29 +14,15 @@ from sapnet.engine.devices import make_accelerator
 from sapnet.engine.loop import LoopState, TrainingLoop
 from sapnet.engine.optimizer import build_optimizer
 from sapnet.engine.step import StepRunner
-from sapnet.losses.total import LossCounts
 from sapnet.proposals.store import ProposalStore
 from training_builders import tiny_config, write_tiny_data
-
-RATE = 0.01
-OPTIM = {
-    "name": "sgd",
-    "learning_rate": RATE,
-    "reference_batch": 2,
-    "backbone_rate_multiplier": 1.0,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "gradient_clip": 1e6,
-    "milestones": [],
-    "accumulation_steps": 2,
-}
 
 
 @pytest.fixture
 def case(tmp_path):
-    """A runner that accumulates two batches of one image, and four such batches."""
+    """A runner that accumulates two batches, and a batch of one image."""
     data = write_tiny_data(tmp_path / "tiny")
-    config = tiny_config(optim=OPTIM, data={"batch_size": 1})
+    config = tiny_config(optim={"accumulation_steps": 2})
     points = load_points(data.points)
     store = ProposalStore.open(data.store, points)
     dataset = build_dataset(config, points, data.images, store, training=False)
@@ -46,36 +32,9 @@ def case(tmp_path):
     model, optimizer = accelerator.prepare(network, build_optimizer(config.optim, network, batch_size=2))
     return SimpleNamespace(
         runner=StepRunner(model, optimizer, config, accelerator=accelerator, num_steps=4),
-        batches=[collate([dataset[row]], size_divisor=32, mask_stride=4) for row in range(4)],
-        network=network,
-        config=config,
+        batch=collate([dataset[0]], size_divisor=32, mask_stride=4),
         weights=lambda: parameters_to_vector(network.parameters()).detach().clone(),
     )
-
-
-def gradient_of(case, batch):
-    """The gradient of one batch's loss at the present weights."""
-    sums = case.network(batch, "joint")
-    total = build_total_loss(case.config.model)(sums, LossCounts.of(sums)).total
-    learned = [parameter for parameter in case.network.parameters() if parameter.requires_grad]
-    found = iter(torch.autograd.grad(total, learned, allow_unused=True, materialize_grads=True))
-    parts = [next(found) if p.requires_grad else torch.zeros_like(p) for p in case.network.parameters()]
-    return torch.cat([part.flatten() for part in parts])
-
-
-def test_two_batches_accumulate_to_one_update_with_the_mean_gradient(case):
-    case.network.train()
-    start = case.weights()
-    expected = start - RATE * (gradient_of(case, case.batches[0]) + gradient_of(case, case.batches[1])) / 2
-    seen = []
-    for step, batch in enumerate(case.batches):
-        case.runner.run(batch, step, "joint")
-        seen.append(case.weights())
-    assert torch.equal(seen[0], start)
-    torch.testing.assert_close(seen[1], expected, rtol=1e-4, atol=1e-6)
-    assert not torch.equal(seen[1], start)
-    assert torch.equal(seen[2], seen[1])
-    assert not torch.equal(seen[3], seen[2])
 
 
 def test_without_any_readable_image_there_is_no_update(case, monkeypatch):
@@ -87,7 +46,7 @@ def test_without_any_readable_image_there_is_no_update(case, monkeypatch):
     assert case.runner.run(None, 0, "joint") is None
     assert case.runner.run(None, 1, "joint") is None
     assert torch.equal(case.weights(), start)
-    case.runner.run(case.batches[0], 2, "joint")
+    case.runner.run(case.batch, 2, "joint")
     with pytest.raises(AssertionError, match="inf checks"):
         case.runner.run(None, 3, "joint")
 
