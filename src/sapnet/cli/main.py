@@ -58,7 +58,7 @@ def _emit(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
     elif outcome.text is not None:
         _print_to_stdout(outcome.text)
     elif not quiet or outcome.exit_code:
-        for line in _summary(outcome.figures):
+        for line in outcome.closing or _summary(outcome.figures):
             print(line, file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ from sapnet.config import Config
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
+from sapnet.engine.checkpoint import MODEL_NAME
 from sapnet.engine.devices import join_processes
 from sapnet.engine.run_folder import check_run_folder, describe_environment
 from sapnet.engine.session import (
@@ -146,6 +147,7 @@ def _finish(
         evaluation["validation"] = validation
     write_json_atomic(out / EVALUATION_NAME, evaluation)
     figures["report"] = report(out, out / REPORT_NAME)["out"]
+    figures["model"] = str(out / MODEL_NAME)
     figures["out"] = str(out)
     figures["headline"] = headline(evaluation)
     return figures
