@@ -1,6 +1,6 @@
 """What a whole run says at its end."""
 
-from sapnet.cli.verbs import closing_lines
+from sapnet.cli.closing import closing_lines
 
 FIGURES = {
     "report": "out/report.html",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapnet.cli.closing import closing_lines
 from sapnet.errors import ConfigError, InputError, nearest
 
 if TYPE_CHECKING:
@@ -108,32 +109,6 @@ def run(args: argparse.Namespace) -> Outcome:
         skip_bad=args.skip_bad,
     )
     return Outcome(figures, closing=closing_lines(figures))
-
-
-def closing_lines(figures: dict[str, Any]) -> tuple[str, ...]:
-    """Say where the results of a whole run are, and its headline figures.
-
-    Args:
-        figures: What ``pipeline.run`` returned; a process that is not the first returns nothing.
-    """
-    if "headline" not in figures:
-        return ()
-    headline = figures["headline"]
-    lines = [f"{name:<7} {figures[name]}" for name in ("report", "model")]
-    lines.append(f"labels  {figures['labels']['out']} ({figures['labels']['labels']} masks)")
-    overlaps = {
-        "this run's picks": headline["mask_miou_selected"],
-        "highest proposer score": headline["mask_miou_top_score"],
-        "best proposal": headline["mask_miou_oracle"],
-    }
-    if headline["mask_miou_selected"] is not None:
-        known = [f"{name} {value:.3f}" for name, value in overlaps.items() if value is not None]
-        lines.append("mask mIoU of the labels: " + ", ".join(known))
-    if headline["AP"] is not None:
-        lines.append(
-            f"segmenter on the validation images: AP {headline['AP']:.3f}, AP50 {headline['AP50']:.3f}"
-        )
-    return tuple(lines)
 
 
 def bench(args: argparse.Namespace) -> Outcome:
