@@ -52,9 +52,9 @@ def instances_digest(instances: InstanceSet) -> str:
     images = instances.images
     names = [[item.id, item.name] for item in instances.categories]
     digest.update(json.dumps([names, list(images.file_names)]).encode())
-    columns = (images.ids, images.heights, images.widths, instances.annotation_ids)
-    columns += (instances.annotation_image_index, instances.annotation_labels)
-    columns += (instances.areas, instances.iscrowd, instances.ignore)
+    columns = [images.ids, images.heights, images.widths, instances.annotation_ids]
+    columns += [instances.annotation_image_index, instances.annotation_labels]
+    columns += [instances.areas, instances.iscrowd, instances.ignore]
     for column in columns:
         digest.update(column.astype("<f8").tobytes())
     for row in range(len(instances.annotation_ids)):

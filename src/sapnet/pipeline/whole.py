@@ -10,9 +10,8 @@ from sapnet.config import Config
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
-from sapnet.engine.checkpoint import MODEL_NAME
 from sapnet.engine.devices import join_processes
-from sapnet.engine.run_folder import check_run_folder, describe_environment
+from sapnet.engine.run_folder import MODEL_NAME, check_run_folder, describe_environment
 from sapnet.engine.session import (
     SessionOptions,
     TrainingData,
