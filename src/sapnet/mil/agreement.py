@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sapnet.models.solov2_head import dynamic_masks
 from sapnet.structures import PointPrompts, ProposalBags, SegmentationOutputs
 
 _NO_DEVIATION = 1e-6
@@ -117,5 +118,5 @@ def _draw(kernels: Tensor, mask_features: Tensor, image: Tensor) -> Tensor:
     for index, features in enumerate(mask_features):
         own = (image == index).nonzero()[:, 0]
         if len(own):
-            logits[own] = torch.einsum("gd,dhw->ghw", kernels[own], features).to(logits.dtype)
+            logits[own] = dynamic_masks(kernels[own], features).to(logits.dtype)
     return logits
