@@ -68,8 +68,8 @@ def dump_config(config: Config) -> str:
 
 def differences(first: Config, second: Config) -> list[str]:
     """Return the dotted keys whose values differ, in the order of the settings tree."""
-    ours = dict(_leaves(first.model_dump(mode="json")))
-    theirs = dict(_leaves(second.model_dump(mode="json")))
+    ours = dict(leaves(first.model_dump(mode="json")))
+    theirs = dict(leaves(second.model_dump(mode="json")))
     return [key for key in ours if ours[key] != theirs[key]]
 
 
@@ -197,10 +197,19 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _keys(child, f"{prefix}{name}.")
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of every leaf of nested dicts, in their order.
+
+    Args:
+        values: The tree.
+        prefix: Put before every key.
+
+    Yields:
+        ``("section.key", value)``.
+    """
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sapnet.bench.data import BenchData
 from sapnet.config import Config
+from sapnet.config_loader import leaves
 from sapnet.data.annotations import InstanceSet
 from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.run_folder import MAY_DIFFER
@@ -80,13 +81,13 @@ def read_kept(folder: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        before = dict(_leaves(found.get(_ORIGIN) or {}))
+        before = dict(leaves(found.get(_ORIGIN) or {}))
     except (ValueError, AttributeError) as error:
         raise CheckpointError(str(path), [f"not the figures of a row: {error}"]) from error
     advice = "give another --out, or remove this folder to measure the row anew"
     if not before:
         raise CheckpointError(str(path), [f"does not say what it was measured with; {advice}"])
-    now = dict(_leaves(json.loads(json.dumps(origin))))
+    now = dict(leaves(json.loads(json.dumps(origin))))
     problems = [
         f"{key}: it was measured with {before.get(key)}, now it is {now.get(key)}"
         for key in [*now, *(key for key in before if key not in now)]
@@ -111,13 +112,3 @@ def write_kept(folder: Path, figures: Mapping[str, Any], origin: Mapping[str, An
 def _may_differ(key: str) -> bool:
     section, _, setting = key.partition(".")
     return section in ("settings", "picker") and setting in MAY_DIFFER
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves.append((f"{prefix}{key}", value))
-    return leaves
