@@ -102,3 +102,14 @@ def test_the_same_data_have_the_same_digest_and_other_masks_another(data, tmp_pa
     first["segmentation"] = second["segmentation"]
     path.write_text(json.dumps(content))
     assert instances_digest(BenchData.load(tmp_path / "data").instances) != instances_digest(loaded.instances)
+
+
+@pytest.mark.parametrize("damage", [None, "[[1, 2]]", "{"])
+def test_a_row_whose_picks_are_lost_says_so(data, done, tmp_path, damage):
+    shutil.copytree(done[0], tmp_path / "out")
+    rows = tmp_path / "out" / "rows"
+    shutil.rmtree(rows / "sapnet-labels-simulated-seed-0")
+    path = rows / "sapnet-simulated-seed-0" / "picks.json"
+    path.unlink() if damage is None else path.write_text(damage)
+    with pytest.raises(CheckpointError, match=r"picks\.json\n  no picks of a measured row"):
+        run_bench(NAME, data, tmp_path / "out", tiny_config(), seeds=1, quiet=True)

@@ -17,12 +17,12 @@ from typing import Any
 
 from sapnet._version import __version__
 from sapnet.bench.data import BenchData, Source, proposals_of, training_data
-from sapnet.bench.kept import origin_of, read_kept, write_kept
+from sapnet.bench.kept import origin_of, read_kept, read_picks, write_kept, write_picks
 from sapnet.config import Config
 from sapnet.config_loader import differences, setting_of
 from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.run_folder import describe_environment
-from sapnet.engine.session import SessionOptions, TrainingData, choose, fix_picks, load_labeller, run_session
+from sapnet.engine.session import SessionOptions, TrainingData, choose, fix_picks, run_session
 from sapnet.engine.validation import validation_judge
 from sapnet.errors import InputError, nearest
 from sapnet.evaluation.label_quality import evaluate_labels
@@ -171,7 +171,7 @@ def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool)
     picks = top_score_picks(data.points)
     if row.learns_from is not None:
         _measure(row.learns_from, data, out, base, quiet=quiet)
-        picks = _picks_of(_folder_of(row.learns_from, out, base.seed), learned, config, options)
+        picks = read_picks(_folder_of(row.learns_from, out, base.seed))
     if row.trains:
         judge = None
         if row.segments:
@@ -180,6 +180,7 @@ def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool)
         model = run_session(learnt, folder, config, inputs=inputs, options=options).model
         if config.training.mode != "top-score":
             picks = choose(model, learned, config, options=options)
+            write_picks(folder, picks)
         if judge is not None:
             figures["validation"] = judge(model)
     figures["labels"] = _label_figures(data, learned, picks, config)
@@ -190,14 +191,6 @@ def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool)
 def _folder_of(row: Row, out: Path, seed: int) -> Path:
     name = f"{row.label}-seed-{seed}".replace(" ", "-").replace("(", "").replace(")", "")
     return out / "rows" / name.lower()
-
-
-def _picks_of(
-    folder: Path, learned: TrainingData, config: Config, options: SessionOptions
-) -> dict[int, tuple[int, float]]:
-    """The picks of a trained row."""
-    model, card = load_labeller(folder)
-    return choose(model, learned, card.config.model_copy(update={"device": config.device}), options=options)
 
 
 def _with_fixed(learned: TrainingData, picks: dict[int, tuple[int, float]]) -> TrainingData:

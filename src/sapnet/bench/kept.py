@@ -18,6 +18,7 @@ from sapnet.engine.session import TrainingData
 from sapnet.errors import CheckpointError
 
 RESULT_NAME = "result.json"
+PICKS_NAME = "picks.json"
 _ORIGIN = "measured_with"
 
 
@@ -107,6 +108,40 @@ def write_kept(folder: Path, figures: Mapping[str, Any], origin: Mapping[str, An
         origin: As ``origin_of`` gives it.
     """
     write_json_atomic(folder / RESULT_NAME, {**figures, _ORIGIN: dict(origin)})
+
+
+def write_picks(folder: Path, picks: Mapping[int, tuple[int, float]]) -> None:
+    """Keep the picks of a row, for rows that learn from them.
+
+    Args:
+        folder: Of the row with one seed.
+        picks: Index into the bag and score by annotation id.
+    """
+    rows = [[key, index, score] for key, (index, score) in sorted(picks.items())]
+    write_json_atomic(folder / PICKS_NAME, rows)
+
+
+def read_picks(folder: Path) -> dict[int, tuple[int, float]]:
+    """Read the picks that a measured row has kept.
+
+    Args:
+        folder: Of the row with one seed.
+
+    Returns:
+        Index into the bag and score by annotation id.
+
+    Raises:
+        CheckpointError: There are none, or the file is damaged.
+    """
+    path = folder / PICKS_NAME
+    try:
+        return {
+            int(key): (int(index), float(score))
+            for key, index, score in json.loads(path.read_text(encoding="utf-8"))
+        }
+    except (OSError, ValueError, TypeError) as error:
+        advice = "remove this folder to measure the row anew"
+        raise CheckpointError(str(path), [f"no picks of a measured row: {error}; {advice}"]) from error
 
 
 def _may_differ(key: str) -> bool:
