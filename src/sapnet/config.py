@@ -102,11 +102,11 @@ class OptimConfig(Section):
 
     name: Literal["sgd", "adamw"] = "adamw"
     """sgd with momentum (paper) or AdamW, which needs fewer steps on a few hundred photographs."""
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 1e-3
     """At reference_batch images per step; scaled linearly with the real total batch."""
     backbone_rate_multiplier: Positive = 0.1
     """Factor on the learning rate of the pretrained backbone (paper: 1)."""
-    reference_batch: Size = 4
+    reference_batch: Size = 2
     momentum: Probability = 0.9
     weight_decay: NonNegative = 1e-4
     warmup_steps: Count = 100

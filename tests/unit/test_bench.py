@@ -66,7 +66,7 @@ def test_kept_figures_are_used_again_without_training(data, done, monkeypatch):
 def test_kept_figures_of_other_settings_are_refused(data, done):
     with pytest.raises(CheckpointError) as refusal:
         run_bench(NAME, data, done[0], tiny_config(optim={"learning_rate": 0.1}), seeds=1, quiet=True)
-    assert "settings.optim.learning_rate: it was measured with 0.0005, now it is 0.1" in str(refusal.value)
+    assert "settings.optim.learning_rate: it was measured with 0.001, now it is 0.1" in str(refusal.value)
 
 
 def test_kept_figures_of_other_data_are_refused(data, done, tmp_path):

@@ -45,6 +45,7 @@ _SINGLE_MIL: dict[str, Any] = {
     },
     "training": {"mode": "selection-only"},
 }
+_TWICE: dict[str, Any] = {"segments": True, "epochs_factor": 2}
 _SIZES = ("all", "small", "medium", "large")
 
 
@@ -60,6 +61,8 @@ class Row:
     """False: a rule without a model."""
     segments: bool = False
     """Measure the segmenter on the validation images too."""
+    epochs_factor: int = 1
+    """Trains for the benchmark's epochs times this."""
     learns_from: Row | None = None
     """Train on the fixed picks of this row instead of on all proposals."""
 
@@ -73,15 +76,15 @@ def _selection_rows(source: Source) -> tuple[Row, ...]:
 
 
 def _segmenter_rows(source: Source) -> tuple[Row, ...]:
-    # Rows with fixed labels share one schedule; end to end the segmenter learns while labels change,
-    # and for fewer epochs where the selection warms up.
-    fixed = {"training": {"mode": "top-score"}}
+    # Rows with fixed labels share one schedule, twice as long: a selection has found its labels long
+    # before a segmenter detects anything. End to end the segmenter learns while labels change.
+    fixed: dict[str, Any] = {"training": {"mode": "top-score"}}
     whole = Row(f"SAPNet ({source})", source, segments=True)
     return (
-        Row(f"top score ({source})", source, fixed, segments=True),
+        Row(f"top score ({source})", source, fixed, **_TWICE),
         whole,
-        Row(f"SAPNet labels ({source})", source, fixed, segments=True, learns_from=whole),
-        Row("full supervision", "ground-truth", fixed, segments=True),
+        Row(f"SAPNet labels ({source})", source, fixed, learns_from=whole, **_TWICE),
+        Row("full supervision", "ground-truth", fixed, **_TWICE),
     )
 
 
@@ -155,10 +158,10 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
 
 def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool) -> dict[str, Any]:
     """Figures of one row with one seed, from its folder if it has been measured."""
-    config, folder = with_changes(base, row.changes), _folder_of(row, out, base.seed)
+    config, folder = _config_of(row, base), _folder_of(row, out, base.seed)
     store = proposals_of(data, row.source, config.seed, out / "proposals", config, quiet=quiet)
     learned = training_data(data, store)
-    picker = None if row.learns_from is None else with_changes(base, row.learns_from.changes)
+    picker = None if row.learns_from is None else _config_of(row.learns_from, base)
     origin = origin_of(data, learned, config, picker)
     found = read_kept(folder, origin)
     if found is not None and ("validation" in found or not row.segments):
@@ -186,6 +189,12 @@ def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool)
     figures["labels"] = _label_figures(data, learned, picks, config)
     write_kept(folder, figures, origin)
     return figures
+
+
+def _config_of(row: Row, base: Config) -> Config:
+    """The settings of a row."""
+    longer = {"training": {"epochs": base.training.epochs * row.epochs_factor}}
+    return with_changes(with_changes(base, row.changes), longer)
 
 
 def _folder_of(row: Row, out: Path, seed: int) -> Path:
