@@ -11,7 +11,7 @@ from sapnet.cli import verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PROPOSERS = ("regions",)
+PROPOSERS = ("regions", "sam", "sam-hq", "sam2", "sam3", "edgetam")
 SAMPLING_MODES = ("center", "quasi-center", "random")
 PROTOCOLS = ("coco", "voc")
 
@@ -187,6 +187,11 @@ def _proposer(parser: VerbParser) -> None:
         type=one_of(PROPOSERS),
         metavar="|".join(PROPOSERS),
         help="proposer (default: proposals.name)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH_OR_HUB_ID",
+        help="weights of a SAM: folder, .pth file or id on the hub (default: proposals.checkpoint)",
     )
 
 

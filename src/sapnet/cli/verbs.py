@@ -7,6 +7,7 @@ answer at once.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def propose(args: argparse.Namespace) -> Outcome:
         images=args.images,
         out=args.out,
         config=config,
-        proposer=config.proposals.name,
+        proposer=args.proposer,
         skip_bad=args.skip_bad,
         instances=args.instances,
         quiet=args.quiet,
@@ -230,11 +231,16 @@ def _config(args: argparse.Namespace, *inputs: str) -> Config:
     from sapnet.config_loader import load_config
 
     overrides = list(args.overrides)
-    shorthands = {"seed": "seed", "device": "device", "proposer": "proposals.name"}
+    shorthands = {
+        "seed": "seed",
+        "device": "device",
+        "proposer": "proposals.name",
+        "checkpoint": "proposals.checkpoint",
+    }
     for option, key in shorthands.items():
         value = getattr(args, option, None)
         if value is not None:
-            overrides.append(f"{key}={value}")
+            overrides.append(f"{key}={json.dumps(value)}")
     missing = _missing_inputs(args, inputs)
     try:
         config = load_config(args.config, overrides)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sapnet.build import build_proposer
-from sapnet.config import Config
+from sapnet.config import Config, ProposalConfig
+from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import load_instances, load_points
 from sapnet.data.check import check_points
+from sapnet.engine.devices import device_of
 from sapnet.engine.session import TrainingData
-from sapnet.errors import DataError, InputError, StoreError
+from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.progress import Progress
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
@@ -25,7 +27,7 @@ def propose(
     out: Path,
     config: Config,
     *,
-    proposer: str = "regions",
+    proposer: str | None = None,
     skip_bad: bool = False,
     instances: Path | None = None,
     quiet: bool = False,
@@ -37,7 +39,7 @@ def propose(
         images: Image folder.
         out: Folder of the store.
         config: All settings.
-        proposer: Name of the proposer.
+        proposer: Name of the proposer; None: that of the settings.
         skip_bad: Leave out unreadable images.
         instances: Ground truth to measure the bags against.
         quiet: Show no progress.
@@ -45,23 +47,25 @@ def propose(
     Returns:
         Counts, and ``quality`` if ground truth is given.
     """
-    if proposer != "regions":
-        raise InputError("the command line", [f"proposer {proposer!r} is unknown; expected 'regions'"])
+    section = _with_name(config.proposals, proposer or config.proposals.name)
     clicks = load_points(points)
     truth = None if instances is None else load_instances(instances)
+    maker = build_proposer(section, device=str(device_of(config)))
+    # A proposer with a network computes with all cores, or on a device that it shares with nobody.
+    workers = config.data.num_workers + 1 if section.name == "regions" else 1
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
         store = generate_proposals(
             clicks,
             images,
-            build_proposer(config.proposals),
+            maker,
             out,
             skip_bad=skip_bad,
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
-            workers=config.data.num_workers + 1,
+            workers=workers,
         )
     figures: dict[str, Any] = {
         "out": str(out),
-        "proposer": proposer,
+        "proposer": section.name,
         "images": len(store),
         "skipped": len(store.skipped),
         "proposals": store.manifest["counts"]["proposals"],
@@ -69,6 +73,15 @@ def propose(
     if truth is not None:
         figures["quality"] = bag_quality(store, truth)
     return figures
+
+
+def _with_name(section: ProposalConfig, name: str) -> ProposalConfig:
+    """The section with a proposer's name, checked."""
+    known = get_args(ProposerName)
+    if name not in known:
+        reason = f"proposer {name!r} is unknown{nearest(name, known)}; expected one of {', '.join(known)}"
+        raise InputError("the command line", [reason])
+    return section.model_copy(update={"name": name})
 
 
 def refuse_bad_images(points: Path, images: Path) -> None:
