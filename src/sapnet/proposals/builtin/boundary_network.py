@@ -51,7 +51,7 @@ class BoundaryNetwork(nn.Module):
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        self.trunk = Backbone(weights="bundled" if pretrained else "none", frozen_stages=1)
+        self.trunk = Backbone(weights="bundled" if pretrained else "none", frozen_stages=2)
         self.laterals = nn.ModuleList(
             conv_norm(source, width, 1) for source, width in zip(_STAGE_CHANNELS, _WIDTHS, strict=True)
         )
