@@ -145,7 +145,8 @@ def random_model(name, seed=0, **more):
     with torch.no_grad():
         for parameter in model.parameters():
             # Initial values are so small that all masks would be alike.
-            parameter.add_(torch.randn_like(parameter) * (0.3 if parameter.ndim > 1 else 0.05))
+            spread = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.05
+            parameter.add_(torch.randn_like(parameter) * spread)
         # Most predicted IoUs between 0 and 1.
         model.mask_decoder.iou_prediction_head.proj_out.weight.mul_(0.05)
         model.mask_decoder.iou_prediction_head.proj_out.bias.fill_(0.5)
