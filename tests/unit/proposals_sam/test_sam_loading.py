@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 
-import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -158,9 +157,9 @@ def test_what_the_hub_refuses_is_told_with_the_way_out(monkeypatch, empty_cache,
     def refuse(_name, local_files_only=False, **_):
         if local_files_only:
             raise hub.errors.LocalEntryNotFoundError("nothing here")
-        response = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co/x"))
         kind = getattr(hub.errors, error)
-        raise kind("no") if error == "LocalEntryNotFoundError" else kind("no", response=response)
+        # Made without the response of a server, which its constructor asks for.
+        raise kind.__new__(kind)
 
     monkeypatch.setattr(hub, "snapshot_download", refuse)
     assert expected in problem_of("sam3", "facebook/sam3", offline=False)

@@ -6,6 +6,7 @@ Nothing here reads tensors; what is found wrong here is found before any image i
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,15 +188,13 @@ def _from_hub(family: SamFamily, label: str, *, offline: bool) -> Path:
     """Return the folder of a checkpoint in the hub's cache, downloading it where allowed."""
     # The hub's client comes with transformers; without the extra the message is about the extra.
     class_of_transformers(family.model_class)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
+    hub: Any = importlib.import_module("huggingface_hub")
     try:
-        cached = Path(snapshot_download(label, allow_patterns=_FROM_HUB, local_files_only=True))
+        cached = Path(hub.snapshot_download(label, allow_patterns=_FROM_HUB, local_files_only=True))
         if (cached / "config.json").is_file() and any(cached.glob("*.safetensors")):
             return cached
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        pass
+    except (OSError, ValueError):
+        pass  # not in the cache, or no possible name
     if offline:
         licence = (
             f" (accept the licence on huggingface.co/{label} and run hf auth login before)"
@@ -208,21 +207,21 @@ def _from_hub(family: SamFamily, label: str, *, offline: bool) -> Path:
         )
         raise CheckpointError(label, [problem])
     try:
-        return Path(snapshot_download(label, allow_patterns=_FROM_HUB))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        return Path(hub.snapshot_download(label, allow_patterns=_FROM_HUB))
+    # What a failing network raises belongs to the client's own client, of changing name.
+    except Exception as error:
         raise CheckpointError(label, [_hub_problem(label, error)]) from error
 
 
 def _hub_problem(label: str, error: Exception) -> str:
     """Say what the hub's refusal means and what mends it."""
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    if isinstance(error, GatedRepoError):
+    errors: Any = importlib.import_module("huggingface_hub.errors")
+    if isinstance(error, errors.GatedRepoError):
         return (
             f"It is gated: accept its licence on https://huggingface.co/{label}, then run: hf auth login, "
             f"and: hf download {label}"
         )
-    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return (
             "The hub has no model of that name that you may see. Check the spelling on "
             "https://huggingface.co/models; if it is private, run: hf auth login"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,14 +146,13 @@ def _image_processor(processor_class: Any, checkpoint: SamCheckpoint) -> Any:
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
     """Keep warnings and progress bars of ``transformers`` off the screen; problems are raised here."""
-    from transformers.utils import logging as transformers_logging
-
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    messages: Any = importlib.import_module("transformers.utils.logging")
+    level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(level)
+        messages.set_verbosity(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            messages.enable_progress_bar()
