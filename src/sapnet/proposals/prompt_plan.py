@@ -24,7 +24,16 @@ POINT, POINT_AND_NEGATIVES, BOX, BOX_AND_POINT, JITTERED = PROMPT_KINDS = (
     "box+point",
     "jittered",
 )
-"""The kinds of prompt, in the order of the paragraphs of :func:`plan_prompts`."""
+"""The kinds of prompt.
+
+- ``point``: the click and the object's further points, and the user's negative points of the object.
+- ``point+negatives``: the same, and the nearest clicks on other objects as negative points. A click
+  at the very same place is no negative (it would contradict the positive). Where there is none, the
+  query is left out, because it equals ``point``.
+- ``box``: the object's box alone.
+- ``box+point``: the box with the points of ``point``.
+- ``jittered``: ``jitter_count`` copies of ``point`` whose positive points are moved, each by itself.
+"""
 
 NegativeChoice = Literal["same-class", "all"]
 """Whose clicks are negative points: those on other objects of the class, or on all other objects."""
@@ -116,15 +125,7 @@ def plan_prompts(
     seed: int,
     image_size: tuple[int, int],
 ) -> PlannedPrompts:
-    """Plan the queries for every click of an image.
-
-    - ``point``: the click and the object's further points, and the user's negative points of the object.
-    - ``point+negatives``: the same, and the nearest clicks on other objects as negative points. A click
-      at the very same place is no negative (it would contradict the positive). Where there is none, the
-      query is left out, because it equals ``point``.
-    - ``box``: the object's box alone.
-    - ``box+point``: the box with the points of ``point``.
-    - ``jittered``: ``jitter_count`` copies of ``point`` whose positive points are moved, each by itself.
+    """Plan the queries for every click of an image; :data:`PROMPT_KINDS` says what each kind holds.
 
     Box queries are left out for clicks without a box. Points off the image are moved to its rim.
 
@@ -146,7 +147,6 @@ def plan_prompts(
     Raises:
         InputError: Settings are wrong; lists every problem.
     """
-    kinds = list(kinds)
     check_prompt_settings(
         kinds,
         max_negatives=max_negatives,
@@ -159,26 +159,19 @@ def plan_prompts(
     box_of = _usable_boxes(boxes, prompts.num_prompts)
     owner, rank, copy = _queries(kinds, table, np.isfinite(box_of[:, 0]), jitter_count)
     kind = np.array(kinds)[rank]
-
-    own = np.where(kind == BOX, 0, table.own[owner])
-    length = own + np.where(kind == POINT_AND_NEGATIVES, table.near[owner], 0)
-    query = np.repeat(np.arange(len(owner)), length)
-    place = np.arange(len(query)) - np.repeat(np.cumsum(length) - length, length)
-    row = table.start[owner[query]] + place
-    positive = table.positive[row]
-    moved = positive & (kind == JITTERED)[query]
-    annotation = np.asarray(prompts.annotation_ids, dtype=np.int64)[owner[query]]
+    query, row, place = _point_rows(table, owner, kind)
     source = np.array([[seed % 2**64], [int(prompts.image_id) % 2**64]], dtype=np.uint64)
+    annotation = np.asarray(prompts.annotation_ids, dtype=np.int64)[owner[query]]
     keys = (*np.broadcast_to(source, (2, len(query))), annotation, copy[query], place)
+    moved = table.positive[row] & (kind == JITTERED)[query]
     shift = _disc_draws(*keys) * (jitter_pixels * moved)[:, None]
-    has_box = ((kind == BOX) | (kind == BOX_AND_POINT))[:, None]
     return PlannedPrompts(
         owner=owner,
         kinds=tuple(kind.tolist()),
         point_xy=_inside(table.xy[row] + shift, image_size),
-        point_positive=positive,
+        point_positive=table.positive[row],
         point_query=query,
-        boxes=np.where(has_box, box_of[owner], np.nan),
+        boxes=np.where(np.isin(kind, (BOX, BOX_AND_POINT))[:, None], box_of[owner], np.nan),
     )
 
 
@@ -198,6 +191,15 @@ def _queries(
     cell = np.repeat(np.arange(len(copies)), copies)
     copy = np.arange(len(cell)) - np.repeat(np.cumsum(copies) - copies, copies)
     return cell // len(kinds), cell % len(kinds), copy
+
+
+def _point_rows(table: _PointTable, owner: ndarray, kind: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """Return query, row of the table and place among the points of its query, of every point."""
+    own = np.where(kind == BOX, 0, table.own[owner])
+    length = own + np.where(kind == POINT_AND_NEGATIVES, table.near[owner], 0)
+    query = np.repeat(np.arange(len(owner)), length)
+    place = np.arange(len(query)) - np.repeat(np.cumsum(length) - length, length)
+    return query, table.start[owner[query]] + place, place
 
 
 def _point_table(prompts: ImagePrompts, max_negatives: int, *, same_class: bool) -> _PointTable:
