@@ -5,11 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-
-from proposal_builders import prompts_at, same_proposals
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from proposal_builders import prompts_at, same_proposals
 from sapnet.errors import CheckpointError
+from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
 from sapnet.proposals.builtin.candidate_features import FEATURES
 from sapnet.proposals.builtin.proposer import BuiltinProposer
@@ -86,12 +87,26 @@ def test_clicks_off_the_image_and_flat_images_get_a_proposal(proposer):
     assert proposer.propose(np.zeros((1, 1, 3), dtype=np.uint8), prompts_at([(0.5, 0.5)])).num_proposals == 1
 
 
+@pytest.fixture
+def _many_regions(monkeypatch):
+    """The network sees boundaries all over."""
+
+    def noise(network, image):
+        rng = np.random.default_rng(0)
+        size = image.shape[:2]
+        maps = [rng.uniform(0, 1, size).astype(np.float32) for _ in range(3)]
+        return BoundaryMaps(*maps, np.zeros((4, *size), dtype=np.float32))
+
+    monkeypatch.setattr("sapnet.proposals.builtin.boundary_maps.boundary_maps", noise)
+
+
 def pixel_of_some(masks):
     """A pixel (x, y) that the second but not the first of the masks covers."""
     row, column = np.argwhere(masks[1] & ~masks[0])[0]
     return np.array([[column + 0.5, row + 0.5]]), int(row), int(column)
 
 
+@pytest.mark.usefixtures("_many_regions")
 def test_what_covers_a_negative_point_is_left_out(proposer, image):
     xy, row, column = pixel_of_some(proposer.propose(image, prompts_at([(20, 20)])).masks())
     prompts = prompts_at([(20, 20)], negative_xy=xy, negative_owner=np.array([0]))
@@ -101,6 +116,7 @@ def test_what_covers_a_negative_point_is_left_out(proposer, image):
     assert not masks[:, row, column].all()
 
 
+@pytest.mark.usefixtures("_many_regions")
 def test_what_misses_a_further_point_is_scored_lower(proposer, image):
     before = proposer.propose(image, prompts_at([(20, 20)]))
     xy, row, column = pixel_of_some(before.masks())
