@@ -22,7 +22,7 @@ VERBS = [
 SIGNATURES = {
     "sample_points_file": "instances mode out seed",
     "check_points_file": "points images",
-    "propose": "points images out config proposer skip_bad instances quiet",
+    "propose": "points images out config proposer skip_bad instances import_json export_json quiet",
     "train": "points images proposals out config resume val_instances val_images quiet skip_bad",
     "label": "run points images proposals out device quiet skip_bad",
     "predict": "model images out draw device quiet skip_bad",
@@ -86,7 +86,7 @@ CALLS = {
     "points check points.json --images images": ("check_points_file", {"points": "points.json", "images": "images"}),
     "propose --points points.json --images images --proposer regions --out s --skip-bad": (
         "propose", {"points": "points.json", "images": "images", "out": "s", "proposer": "regions",
-                    "skip_bad": True, "instances": None, "quiet": False}),
+                    "skip_bad": True, "instances": None, "import_json": None, "export_json": None, "quiet": False}),
     "train --points points.json --images images --proposals store --out r --resume --val-instances val.json --quiet": (
         "train", {"points": "points.json", "images": "images", "proposals": "store", "out": "r", "resume": True,
                   "val_instances": "val.json", "val_images": "images", "quiet": True, "skip_bad": False}),

@@ -57,8 +57,11 @@ def _add_data_verbs(group: Any) -> None:
     _input(check, "--images", "DIR", "folder of the images")
 
     propose = _verb(group, "propose", verbs.propose, "fill a store with mask proposals for every point", True)
-    _points_and_images(propose)
+    _input(propose, "--points", "points.json", "points file")
+    _input(propose, "--images", "DIR", "folder of the images; not needed with --import-json", False)
     _proposer(propose)
+    _input(propose, "--import-json", "FILE", "take the proposals from a file of SAPNet's authors", False)
+    propose.add_argument("--export-json", type=Path, metavar="FILE", help="also write such a file")
     _input(propose, "--instances", "gt.json", "ground truth, only to report the quality of the bags", False)
     _output(propose, "DIR", "store to write; an unfinished one is continued")
     _skip_bad(propose)

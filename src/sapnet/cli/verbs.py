@@ -56,7 +56,9 @@ def points_check(args: argparse.Namespace) -> Outcome:
 
 def propose(args: argparse.Namespace) -> Outcome:
     """``sapnet propose``: fill a proposal store."""
-    config = _config(args, "points", "images", "instances")
+    config = _config(args, "points", "images", "instances", "import_json")
+    if args.images is None and args.import_json is None:
+        raise InputError("the command line", ["--images is needed, unless proposals come from --import-json"])
     from sapnet import pipeline
 
     figures = pipeline.propose(
@@ -67,6 +69,8 @@ def propose(args: argparse.Namespace) -> Outcome:
         proposer=args.proposer,
         skip_bad=args.skip_bad,
         instances=args.instances,
+        import_json=args.import_json,
+        export_json=args.export_json,
         quiet=args.quiet,
     )
     return Outcome(figures)

@@ -8,12 +8,13 @@ from typing import Any, get_args
 from sapnet.build import build_proposer
 from sapnet.config import Config, ProposalConfig
 from sapnet.config_proposals import ProposerName
-from sapnet.data.annotations import load_instances, load_points
+from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.check import check_points
 from sapnet.engine.devices import device_of
 from sapnet.engine.session import TrainingData
 from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.progress import Progress
+from sapnet.proposals.authors_json import export_authors_json, import_authors_json
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.quality import bag_quality
@@ -23,38 +24,77 @@ from sapnet.proposals.store import ProposalStore
 
 def propose(
     points: Path,
-    images: Path,
+    images: Path | None,
     out: Path,
     config: Config,
     *,
     proposer: str | None = None,
     skip_bad: bool = False,
     instances: Path | None = None,
+    import_json: Path | None = None,
+    export_json: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Fill a proposal store (``sapnet propose``).
 
     Args:
         points: Points file.
-        images: Image folder.
+        images: Image folder; not needed where proposals are imported.
         out: Folder of the store.
         config: All settings.
         proposer: Name of the proposer; None: that of the settings.
-        skip_bad: Leave out unreadable images.
+        skip_bad: Leave out unreadable images, and what does not fit when importing.
         instances: Ground truth to measure the bags against.
+        import_json: Take the proposals from a file in the form of SAPNet's authors.
+        export_json: Also write them to such a file.
         quiet: Show no progress.
 
     Returns:
         Counts, and ``quality`` if ground truth is given.
+
+    Raises:
+        InputError: Bad arguments, settings, images or files.
+        JobError: The disk is full, a worker died or the proposer failed.
     """
     section = _with_name(config.proposals, proposer or config.proposals.name)
     clicks = load_points(points)
     truth = None if instances is None else load_instances(instances)
-    maker = build_proposer(section, device=str(device_of(config)))
-    # A proposer with a network computes with all cores, or on a device that it shares with nobody.
+    figures: dict[str, Any] = {"out": str(out)}
+    if import_json is not None:
+        store, figures["imported"] = _imported(import_json, clicks, out, skip_bad=skip_bad, quiet=quiet)
+    elif images is None:
+        raise InputError("the command line", ["images are needed unless proposals are imported"])
+    else:
+        store = _proposed(clicks, images, out, config, section, skip_bad=skip_bad, quiet=quiet)
+    figures |= {
+        "proposer": store.manifest["proposer"]["name"],
+        "images": len(store),
+        "skipped": len(store.skipped),
+        "proposals": store.manifest["counts"]["proposals"],
+    }
+    if export_json is not None:
+        figures["exported"] = export_authors_json(store, clicks, export_json)._asdict()
+    if truth is not None:
+        figures["quality"] = bag_quality(store, truth)
+    return figures
+
+
+def _proposed(
+    clicks: PointSet,
+    images: Path,
+    out: Path,
+    config: Config,
+    section: ProposalConfig,
+    *,
+    skip_bad: bool,
+    quiet: bool,
+) -> ProposalStore:
+    """Fill the store with a proposer."""
+    # A proposer with a network computes with all cores, or on a device of its own.
     workers = config.data.num_workers + 1 if section.name == "regions" else 1
+    maker = build_proposer(section, device=str(device_of(config)))
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
-        store = generate_proposals(
+        return generate_proposals(
             clicks,
             images,
             maker,
@@ -63,16 +103,22 @@ def propose(
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
             workers=workers,
         )
-    figures: dict[str, Any] = {
-        "out": str(out),
-        "proposer": section.name,
-        "images": len(store),
-        "skipped": len(store.skipped),
-        "proposals": store.manifest["counts"]["proposals"],
-    }
-    if truth is not None:
-        figures["quality"] = bag_quality(store, truth)
-    return figures
+
+
+def _imported(
+    path: Path, clicks: PointSet, out: Path, *, skip_bad: bool, quiet: bool
+) -> tuple[ProposalStore, dict[str, Any]]:
+    """Fill the store from the authors' file; also what became of its annotations."""
+    with Progress(len(clicks.images), "import", quiet=quiet) as progress:
+        imported = import_authors_json(
+            path,
+            clicks,
+            out,
+            skip_bad=skip_bad,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+        )
+    counts = {name: count for name, count in imported._asdict().items() if name != "store"}
+    return imported.store, {"file": str(path), **counts}
 
 
 def _with_name(section: ProposalConfig, name: str) -> ProposalConfig:
