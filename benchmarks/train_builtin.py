@@ -1,6 +1,6 @@
 """Train the built-in proposer: first the boundary network, then the ranking of its regions.
 
-    python benchmarks/train_builtin.py boundaries DATA OUT [--steps 2000] [--batch-size 4] [--side 224]
+    python benchmarks/train_builtin.py boundaries DATA OUT [--steps 4000] [--batch-size 4] [--side 224]
     python benchmarks/train_builtin.py ranking DATA OUT [--photographs 120]
     python benchmarks/train_builtin.py measure DATA [--weights FILE] [--set street4] [--every 3]
 
@@ -221,7 +221,7 @@ def main() -> int:
     boundaries = commands.add_parser("boundaries", help="train the boundary network")
     boundaries.add_argument("data", type=Path)
     boundaries.add_argument("out", type=Path)
-    boundaries.add_argument("--steps", type=int, default=2000)
+    boundaries.add_argument("--steps", type=int, default=4000)
     boundaries.add_argument("--batch-size", type=int, default=4)
     boundaries.add_argument("--side", type=int, default=224)
     boundaries.add_argument("--held-out", type=int, default=24, help="crops to measure losses on")

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 BUNDLED_WEIGHTS = Path(__file__).parent / "boundaries.safetensors"
 """The weights that come with the package."""
-TREES = ((0.0, 1.0), (0.6, 1.0))
+TREES = ((0.0, 2.0), (0.6, 1.5))
 """Of each tree: the share of the object borders in its boundary strength, and its sharpness."""
-COLOR_WEIGHT = 0.002
+COLOR_WEIGHT = 0.001
 """Cost of merging regions per unit of colour difference."""
 _REGION_KIND, _FALLBACK_KIND = "contour", "square"
 _UNCOVERED = 0.1
