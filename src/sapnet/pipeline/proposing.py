@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
 from sapnet.build import build_proposer
 from sapnet.config import Config, ProposalConfig
 from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.check import check_points
-from sapnet.engine.devices import device_of
+from sapnet.engine.devices import join_processes
 from sapnet.engine.session import TrainingData
 from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.progress import Progress
 from sapnet.proposals.authors_json import export_authors_json, import_authors_json
-from sapnet.proposals.generate import generate_proposals
+from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
+from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
+from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
 
@@ -60,26 +65,32 @@ def propose(
     clicks = load_points(points)
     truth = None if instances is None else load_instances(instances)
     figures: dict[str, Any] = {"out": str(out)}
+    processes = join_processes(config)
+    if import_json is not None and processes.num_processes > 1:
+        raise InputError(
+            "the command line", ["--import-json works in one process; run it without a launcher"]
+        )
     if import_json is not None:
         store, figures["imported"] = _imported(import_json, clicks, out, skip_bad=skip_bad, quiet=quiet)
     elif images is None:
         raise InputError("the command line", ["images are needed unless proposals are imported"])
     else:
-        store = _proposed(clicks, images, out, config, section, skip_bad=skip_bad, quiet=quiet)
+        store = _proposed(processes, clicks, images, out, config, section, skip_bad=skip_bad, quiet=quiet)
     figures |= {
         "proposer": store.manifest["proposer"]["name"],
         "images": len(store),
         "skipped": len(store.skipped),
         "proposals": store.manifest["counts"]["proposals"],
     }
-    if export_json is not None:
+    if export_json is not None and processes.is_main_process:
         figures["exported"] = export_authors_json(store, clicks, export_json)._asdict()
-    if truth is not None:
+    if truth is not None and processes.is_main_process:
         figures["quality"] = bag_quality(store, truth)
     return figures
 
 
 def _proposed(
+    processes: PartialState,
     clicks: PointSet,
     images: Path,
     out: Path,
@@ -89,10 +100,12 @@ def _proposed(
     skip_bad: bool,
     quiet: bool,
 ) -> ProposalStore:
-    """Fill the store with a proposer."""
+    """Fill the store with a proposer, in as many processes as were launched."""
+    maker = build_proposer(section, device=str(processes.device))
+    if processes.num_processes > 1:
+        return _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
     # A proposer with a network computes with all cores, or on a device of its own.
     workers = config.data.num_workers + 1 if section.name == "regions" else 1
-    maker = build_proposer(section, device=str(device_of(config)))
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
         return generate_proposals(
             clicks,
@@ -103,6 +116,49 @@ def _proposed(
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
             workers=workers,
         )
+
+
+def _proposed_together(
+    processes: PartialState,
+    clicks: PointSet,
+    images: Path,
+    out: Path,
+    maker: Proposer,
+    *,
+    skip_bad: bool,
+    quiet: bool,
+) -> ProposalStore:
+    """Fill the store with the launched processes, each its share of the images."""
+    begun: list[Any] = [None]
+    if processes.is_main_process:
+        try:
+            begun[0] = begin_shared_store(clicks, images, maker, out, skip_bad=skip_bad) is not None
+        except InputError as error:
+            begun[0] = error  # for all: processes that wait for one that has gone wait for ever
+    broadcast_object_list(begun)
+    if isinstance(begun[0], InputError):
+        raise begun[0]
+    if begun[0]:
+        return ProposalStore.open(out, clicks)
+    rank, count = processes.process_index, processes.num_processes
+    share = -(-len(clicks.images) // count)
+    with Progress(share, f"propose (share of 1 in {count})", quiet=quiet) as progress:
+        bad = propose_share(
+            clicks,
+            images,
+            maker,
+            out,
+            rank=rank,
+            num_processes=count,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+        )
+    bad = sorted(gather_object(bad), key=lambda item: item["image_id"])
+    if not skip_bad:
+        refuse_bad(bad, images, kept=len(clicks.images) - len(bad), out=out)
+    if processes.is_main_process:
+        end_shared_store(clicks, maker, out, bad)
+    processes.wait_for_everyone()
+    return ProposalStore.open(out, clicks)
 
 
 def _imported(
