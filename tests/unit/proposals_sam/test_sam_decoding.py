@@ -132,10 +132,12 @@ def test_the_size_of_chunks_does_not_change_the_masks(checkpoints, chunk_size):
 def test_half_precision_gives_nearly_the_masks_of_full_precision(checkpoints, name, precision):
     image = photo()
     plan = planned(QUERIES)
+    # HQ-SAM sorts its three masks by scores that are nearly equal here; of one mask it has no choice.
+    multimask = name != "sam-hq"
     decoded = []
     for choice in ("no", precision):
         sam = load_sam(name, checkpoints[name], precision=choice)
-        decoded.append(decode_prompts(sam, encode_image(sam, image), plan, multimask=False, chunk_size=8))
+        decoded.append(decode_prompts(sam, encode_image(sam, image), plan, multimask=multimask, chunk_size=8))
     full, half = (decode_masks(item.counts, image.shape[:2]) for item in decoded)
     assert (full != half).mean() < 0.1
     np.testing.assert_allclose(decoded[0].scores, decoded[1].scores, atol=0.1)
