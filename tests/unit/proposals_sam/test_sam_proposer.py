@@ -87,7 +87,7 @@ def test_estimated_boxes_are_used_and_only_missing_ones_guessed(checkpoints, mon
     proposer_of(checkpoints, kinds=("box",), boxes=boxes).propose(photo(), three_clicks())
     assert [plan.boxes.tolist() for plan in asked] == [[list(box) for box in boxes.values()]]
     asked.clear()
-    boxes.pop(2)
+    boxes[2] = (30.0, 20.0, 30.0, 40.0)  # no area
     proposer_of(checkpoints, kinds=("box",), boxes=boxes).propose(photo(), three_clicks())
     assert [plan.kinds for plan in asked] == [("point",) * 3, ("box",) * 3]
     assert asked[1].boxes[0].tolist() == list(boxes[1])

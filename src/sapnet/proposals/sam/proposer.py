@@ -211,10 +211,12 @@ class SamProposer:
         )
 
     def _given_boxes(self, prompts: ImagePrompts) -> Float[ndarray, "A 4"]:
-        """Return the estimated box of every click, NaN where there is none."""
+        """Return the estimated box of every click, NaN where there is none or it has no area."""
         missing = (np.nan,) * 4
         rows = [self._boxes.get(int(key), missing) for key in prompts.annotation_ids]
-        return np.array(rows, dtype=np.float64).reshape(-1, 4)
+        boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        return np.where(usable[:, None], boxes, np.nan)
 
 
 def _check_further_settings(
