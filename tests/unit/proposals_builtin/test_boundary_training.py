@@ -99,3 +99,10 @@ def test_the_rate_rises_and_falls():
     assert factors[0] == pytest.approx(0.1)
     assert np.argmax(factors) == 9
     assert factors[-1] < 0.001
+
+
+def test_a_label_map_of_another_size_is_named(photographs):
+    regions, _ = photographs
+    Image.fromarray(np.zeros((48, 60), dtype=np.uint8)).save(regions[0].segmentations[0])
+    with pytest.raises(DataError, match=r"1\.seg0\.png"):
+        BoundaryCrops([regions], [1.0], side=32, seed=0)[0]

@@ -210,14 +210,23 @@ def read_objects(
     """Return a photograph, the masks of its objects, and the pixels of which nothing is known."""
     image = read_image(photograph.image)
     size = image.shape[:2]
-    unusable = decode_masks(photograph.unusable, size).any(0)
+    unusable = np.asarray(decode_masks(photograph.unusable, size).any(0))
     return image, decode_masks(photograph.counts, size), unusable
 
 
 @lru_cache(maxsize=_KEPT_IN_MEMORY)
 def _read_region(photograph: RegionPhotograph) -> tuple[ndarray, Float[ndarray, "H W"]]:
-    labels = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in photograph.segmentations]
-    return read_image(photograph.image), annotator_share(labels)
+    image = read_image(photograph.image)
+    labels = [_read_labels(path, image.shape[:2]) for path in photograph.segmentations]
+    return image, annotator_share(labels)
+
+
+def _read_labels(path: Path, size: tuple[int, ...]) -> ndarray:
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.shape != size:
+        found = "no readable PNG file" if labels is None else f"of shape {labels.shape}"
+        raise DataError(str(path), [f"expected a label map of the photograph's shape {size}; it is {found}"])
+    return labels
 
 
 def _some_pixel(masks: ndarray, rng: np.random.Generator) -> ndarray | None:

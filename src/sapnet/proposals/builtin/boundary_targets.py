@@ -59,7 +59,7 @@ def annotator_share(segmentations: Sequence[Int[ndarray, "h w"]]) -> Float[ndarr
         segmentations: A label map per annotator, at least one.
     """
     drawn = [cv2.dilate(label_borders(labels).astype(np.uint8), _TOLERANCE) for labels in segmentations]
-    return np.mean(drawn, axis=0, dtype=np.float32)
+    return np.asarray(np.mean(drawn, axis=0, dtype=np.float32))
 
 
 def region_targets(share: Float[ndarray, "h w"]) -> Targets:
@@ -144,7 +144,7 @@ def _mean(values: ndarray, stride: int) -> ndarray:
 def _boxes(masks: ndarray) -> ndarray:
     """Return the tight boxes (n, 4) of masks; of an empty mask, the whole crop."""
     height, width = masks.shape[1:]
-    columns, rows = masks.any(1), masks.any(2)
+    columns, rows = np.asarray(masks.any(1)), np.asarray(masks.any(2))
     left, top = columns.argmax(1), rows.argmax(1)
     right, bottom = width - columns[:, ::-1].argmax(1), height - rows[:, ::-1].argmax(1)
     return np.stack([left, top, right, bottom], axis=1).reshape(-1, 4).astype(np.float32)
