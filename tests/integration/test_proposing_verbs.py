@@ -53,6 +53,14 @@ def test_a_hub_id_that_is_not_cached_names_the_download_command(data, tmp_path, 
     assert "hf download nobody/nothing" in capsys.readouterr().err
 
 
+def test_corrupt_weights_are_bad_input_and_leave_no_store(data, tmp_path, capsys):
+    folder = save_checkpoint("sam", tmp_path / "weights")
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    assert propose(data, tmp_path / "store", "--proposer", "sam", "--checkpoint", folder) == 2
+    assert "may be corrupt" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_store_survives_the_way_through_the_authors_file(data, tmp_path, capsys):
     exported = tmp_path / "proposals.json"
     assert propose(data, tmp_path / "first", "--proposer", "regions", "--export-json", exported) == 0

@@ -22,6 +22,7 @@ from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
+from sapnet.proposals.sam.proposer import SamProposer
 from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
@@ -102,6 +103,8 @@ def _proposed(
 ) -> ProposalStore:
     """Fill the store with a proposer, in as many processes as were launched."""
     maker = build_proposer(section, device=str(processes.device))
+    if isinstance(maker, SamProposer):
+        maker.load()  # a corrupt file is bad input, which shows before a store is begun
     if processes.num_processes > 1:
         return _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
     # A proposer with a network computes with all cores, or on a device of its own.

@@ -203,7 +203,7 @@ def _from_hub(family: SamFamily, label: str, *, offline: bool) -> Path:
         )
         problem = (
             f"It is no folder here, and not in the hub's local cache. Download it where there is a network: "
-            f"hf download {label}{licence}; or allow the download with offline=false."
+            f"hf download {label}{licence}; or allow the download with proposals.sam.offline=false."
         )
         raise CheckpointError(label, [problem])
     try:
