@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once; several GB with PyTorch's GPU libraries)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off \
-	    -c constraints.txt -e '.[dev]' 2>&1 | tee $(VENV)/install.log \
+	    -c constraints.txt -e '.[sam,dev]' 2>&1 | tee $(VENV)/install.log \
 	    | sed -u -n -E '/^(Collecting|Installing|Successfully|ERROR|error)/{s/^(.{100}).*/\1.../;p}' \
 	    || { echo "error: installation failed; last lines of $(VENV)/install.log:" >&2; \
 	         tail -n 15 $(VENV)/install.log >&2; exit 1; }

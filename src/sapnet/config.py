@@ -2,7 +2,7 @@
 
 A YAML file holds only what differs from these defaults. ``load_config`` (in
 ``sapnet.config_loader``) reads it and reports every problem at once. The sections of the model are
-in ``sapnet.config_model`` and re-exported here.
+in ``sapnet.config_model``, those of the proposers in ``sapnet.config_proposals``; all are re-exported here.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ from sapnet.config_model import (
     Size,
     SolovConfig,
 )
+from sapnet.config_proposals import (
+    ProposalConfig,
+    RegionProposerConfig,
+    SamProposerConfig,
+)
 
 __all__ = [
     "AgreementConfig",
@@ -55,6 +60,7 @@ __all__ = [
     "RefinementConfig",
     "RegionProposerConfig",
     "RegionsConfig",
+    "SamProposerConfig",
     "Section",
     "Size",
     "SolovConfig",
@@ -147,26 +153,6 @@ class TrainingConfig(Section):
             )
             raise ValueError(msg)
         return self
-
-
-class RegionProposerConfig(Section):
-    """The weightless proposer: nested regions around the click."""
-
-    working_long_side: Size = 384
-    """Images are reduced to this long side before segmentation."""
-    masks_per_point: Size = 12
-    """Proposals kept per click after near-duplicates are dropped."""
-    duplicate_iou: Probability = 0.9
-    """Two proposals overlapping at least this much are one."""
-    grabcut: bool = True
-    """Add masks grown by GrabCut from squares around the click."""
-
-
-class ProposalConfig(Section):
-    """Which proposer fills the bags, and its settings."""
-
-    name: Literal["regions"] = "regions"
-    regions: RegionProposerConfig = RegionProposerConfig()
 
 
 class Config(Section):

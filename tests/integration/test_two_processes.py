@@ -112,6 +112,15 @@ def test_the_whole_job_is_done_once_by_two_processes(data, both):
     assert (folder / "job" / "report.html").exists()
 
 
+def test_two_processes_propose_the_store_of_one(data, both, tmp_path):
+    folder, _ = both
+    pipeline.propose(data.points, data.images, tmp_path / "store", tiny_config(), quiet=True)
+    for name in ("manifest.json", "proposals.bin", "index.npy"):
+        together, alone = (path / name for path in (folder / "job" / "proposals", tmp_path / "store"))
+        assert together.read_bytes() == alone.read_bytes()
+    assert not list((folder / "job" / "proposals").glob(".share-*"))
+
+
 def test_a_run_of_two_processes_is_not_continued_by_one(data, both):
     from sapnet.errors import CheckpointError
 

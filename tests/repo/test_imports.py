@@ -19,7 +19,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SETTINGS = {"config", "config_model", "config_loader"}
+SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
 READERS_OF_SETTINGS = {"build", "bench", "cli", "engine", "pipeline", *SETTINGS}
 WITHOUT_TORCH = {
     "errors",
@@ -27,6 +27,7 @@ WITHOUT_TORCH = {
     "yaml_tree",
     "config",
     "config_model",
+    "config_proposals",
     "config_loader",
     "cli",
     "_version",

@@ -23,9 +23,10 @@ OPTIONS = {
     "points check": COMMON | {"--images"},
     "propose": COMMON
     | SETTINGS
-    | {"--points", "--images", "--proposer", "--instances", "--out", "--skip-bad"},
+    | {"--points", "--images", "--proposer", "--checkpoint", "--instances", "--out", "--skip-bad",
+       "--import-json", "--export-json"},
     "train": COMMON | SETTINGS | TRAINING | {"--proposals"},
-    "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--instances"},
+    "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
     "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
     "demo": COMMON | SETTINGS | {"--out"},
     "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"},
@@ -50,7 +51,7 @@ def settings_of(section: type[BaseModel]):
 def attributes_read() -> set[str]:
     names = set()
     for file in (ROOT / "src").rglob("*.py"):
-        if file.name not in ("config.py", "config_model.py"):
+        if file.name not in ("config.py", "config_model.py", "config_proposals.py"):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return names

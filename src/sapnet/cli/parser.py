@@ -11,7 +11,7 @@ from sapnet.cli import verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PROPOSERS = ("regions",)
+PROPOSERS = ("regions", "sam", "sam-hq", "sam2", "sam3", "edgetam")
 SAMPLING_MODES = ("center", "quasi-center", "random")
 PROTOCOLS = ("coco", "voc")
 
@@ -57,8 +57,11 @@ def _add_data_verbs(group: Any) -> None:
     _input(check, "--images", "DIR", "folder of the images")
 
     propose = _verb(group, "propose", verbs.propose, "fill a store with mask proposals for every point", True)
-    _points_and_images(propose)
+    _input(propose, "--points", "points.json", "points file")
+    _input(propose, "--images", "DIR", "folder of the images; not needed with --import-json", False)
     _proposer(propose)
+    _input(propose, "--import-json", "FILE", "take the proposals from a file of SAPNet's authors", False)
+    propose.add_argument("--export-json", type=Path, metavar="FILE", help="also write such a file")
     _input(propose, "--instances", "gt.json", "ground truth, only to report the quality of the bags", False)
     _output(propose, "DIR", "store to write; an unfinished one is continued")
     _skip_bad(propose)
@@ -187,6 +190,11 @@ def _proposer(parser: VerbParser) -> None:
         type=one_of(PROPOSERS),
         metavar="|".join(PROPOSERS),
         help="proposer (default: proposals.name)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH_OR_HUB_ID",
+        help="weights of a SAM: folder, .pth file or id on the hub (default: proposals.checkpoint)",
     )
 
 

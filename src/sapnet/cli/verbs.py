@@ -7,6 +7,7 @@ answer at once.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ def points_check(args: argparse.Namespace) -> Outcome:
 
 def propose(args: argparse.Namespace) -> Outcome:
     """``sapnet propose``: fill a proposal store."""
-    config = _config(args, "points", "images", "instances")
+    config = _config(args, "points", "images", "instances", "import_json")
+    if args.images is None and args.import_json is None:
+        raise InputError("the command line", ["--images is needed, unless proposals come from --import-json"])
     from sapnet import pipeline
 
     figures = pipeline.propose(
@@ -63,9 +66,11 @@ def propose(args: argparse.Namespace) -> Outcome:
         images=args.images,
         out=args.out,
         config=config,
-        proposer=config.proposals.name,
+        proposer=args.proposer,
         skip_bad=args.skip_bad,
         instances=args.instances,
+        import_json=args.import_json,
+        export_json=args.export_json,
         quiet=args.quiet,
     )
     return Outcome(figures)
@@ -230,11 +235,16 @@ def _config(args: argparse.Namespace, *inputs: str) -> Config:
     from sapnet.config_loader import load_config
 
     overrides = list(args.overrides)
-    shorthands = {"seed": "seed", "device": "device", "proposer": "proposals.name"}
+    shorthands = {
+        "seed": "seed",
+        "device": "device",
+        "proposer": "proposals.name",
+        "checkpoint": "proposals.checkpoint",
+    }
     for option, key in shorthands.items():
         value = getattr(args, option, None)
         if value is not None:
-            overrides.append(f"{key}={value}")
+            overrides.append(f"{key}={json.dumps(value)}")
     missing = _missing_inputs(args, inputs)
     try:
         config = load_config(args.config, overrides)

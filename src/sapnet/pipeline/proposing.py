@@ -3,72 +3,190 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 
 from sapnet.build import build_proposer
-from sapnet.config import Config
-from sapnet.data.annotations import load_instances, load_points
+from sapnet.config import Config, ProposalConfig
+from sapnet.config_proposals import ProposerName
+from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.check import check_points
+from sapnet.engine.devices import join_processes
 from sapnet.engine.session import TrainingData
-from sapnet.errors import DataError, InputError, StoreError
+from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.progress import Progress
-from sapnet.proposals.generate import generate_proposals
+from sapnet.proposals.authors_json import export_authors_json, import_authors_json
+from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
+from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
+from sapnet.proposals.sam.proposer import SamProposer
+from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
 
 
 def propose(
     points: Path,
-    images: Path,
+    images: Path | None,
     out: Path,
     config: Config,
     *,
-    proposer: str = "regions",
+    proposer: str | None = None,
     skip_bad: bool = False,
     instances: Path | None = None,
+    import_json: Path | None = None,
+    export_json: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Fill a proposal store (``sapnet propose``).
 
     Args:
         points: Points file.
-        images: Image folder.
+        images: Image folder; not needed where proposals are imported.
         out: Folder of the store.
         config: All settings.
-        proposer: Name of the proposer.
-        skip_bad: Leave out unreadable images.
+        proposer: Name of the proposer; None: that of the settings.
+        skip_bad: Leave out unreadable images, and what does not fit when importing.
         instances: Ground truth to measure the bags against.
+        import_json: Take the proposals from a file in the form of SAPNet's authors.
+        export_json: Also write them to such a file.
         quiet: Show no progress.
 
     Returns:
         Counts, and ``quality`` if ground truth is given.
+
+    Raises:
+        InputError: Bad arguments, settings, images or files.
+        JobError: The disk is full, a worker died or the proposer failed.
     """
-    if proposer != "regions":
-        raise InputError("the command line", [f"proposer {proposer!r} is unknown; expected 'regions'"])
+    section = _with_name(config.proposals, proposer or config.proposals.name)
     clicks = load_points(points)
     truth = None if instances is None else load_instances(instances)
-    with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
-        store = generate_proposals(
-            clicks,
-            images,
-            build_proposer(config.proposals),
-            out,
-            skip_bad=skip_bad,
-            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
-            workers=config.data.num_workers + 1,
+    figures: dict[str, Any] = {"out": str(out)}
+    processes = join_processes(config)
+    if import_json is not None and processes.num_processes > 1:
+        raise InputError(
+            "the command line", ["--import-json works in one process; run it without a launcher"]
         )
-    figures: dict[str, Any] = {
-        "out": str(out),
-        "proposer": proposer,
+    if import_json is not None:
+        store, figures["imported"] = _imported(import_json, clicks, out, skip_bad=skip_bad, quiet=quiet)
+    elif images is None:
+        raise InputError("the command line", ["images are needed unless proposals are imported"])
+    else:
+        store = _proposed(processes, clicks, images, out, config, section, skip_bad=skip_bad, quiet=quiet)
+    figures |= {
+        "proposer": store.manifest["proposer"]["name"],
         "images": len(store),
         "skipped": len(store.skipped),
         "proposals": store.manifest["counts"]["proposals"],
     }
-    if truth is not None:
+    if export_json is not None and processes.is_main_process:
+        figures["exported"] = export_authors_json(store, clicks, export_json)._asdict()
+    if truth is not None and processes.is_main_process:
         figures["quality"] = bag_quality(store, truth)
     return figures
+
+
+def _proposed(
+    processes: PartialState,
+    clicks: PointSet,
+    images: Path,
+    out: Path,
+    config: Config,
+    section: ProposalConfig,
+    *,
+    skip_bad: bool,
+    quiet: bool,
+) -> ProposalStore:
+    """Fill the store with a proposer, in as many processes as were launched."""
+    maker = build_proposer(section, device=str(processes.device))
+    if isinstance(maker, SamProposer):
+        maker.load()  # a corrupt file is bad input, which shows before a store is begun
+    if processes.num_processes > 1:
+        return _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
+    # A proposer with a network computes with all cores, or on a device of its own.
+    workers = config.data.num_workers + 1 if section.name == "regions" else 1
+    with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
+        return generate_proposals(
+            clicks,
+            images,
+            maker,
+            out,
+            skip_bad=skip_bad,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            workers=workers,
+        )
+
+
+def _proposed_together(
+    processes: PartialState,
+    clicks: PointSet,
+    images: Path,
+    out: Path,
+    maker: Proposer,
+    *,
+    skip_bad: bool,
+    quiet: bool,
+) -> ProposalStore:
+    """Fill the store with the launched processes, each its share of the images."""
+    begun: list[Any] = [None]
+    if processes.is_main_process:
+        try:
+            begun[0] = begin_shared_store(clicks, images, maker, out, skip_bad=skip_bad) is not None
+        except InputError as error:
+            begun[0] = error  # for all: processes that wait for one that has gone wait for ever
+    broadcast_object_list(begun)
+    if isinstance(begun[0], InputError):
+        raise begun[0]
+    if begun[0]:
+        return ProposalStore.open(out, clicks)
+    rank, count = processes.process_index, processes.num_processes
+    share = -(-len(clicks.images) // count)
+    with Progress(share, f"propose (share of 1 in {count})", quiet=quiet) as progress:
+        bad = propose_share(
+            clicks,
+            images,
+            maker,
+            out,
+            rank=rank,
+            num_processes=count,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+        )
+    bad = sorted(gather_object(bad), key=lambda item: item["image_id"])
+    if not skip_bad:
+        refuse_bad(bad, images, kept=len(clicks.images) - len(bad), out=out)
+    if processes.is_main_process:
+        end_shared_store(clicks, maker, out, bad)
+    processes.wait_for_everyone()
+    return ProposalStore.open(out, clicks)
+
+
+def _imported(
+    path: Path, clicks: PointSet, out: Path, *, skip_bad: bool, quiet: bool
+) -> tuple[ProposalStore, dict[str, Any]]:
+    """Fill the store from the authors' file; also what became of its annotations."""
+    with Progress(len(clicks.images), "import", quiet=quiet) as progress:
+        imported = import_authors_json(
+            path,
+            clicks,
+            out,
+            skip_bad=skip_bad,
+            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+        )
+    counts = {name: count for name, count in imported._asdict().items() if name != "store"}
+    return imported.store, {"file": str(path), **counts}
+
+
+def _with_name(section: ProposalConfig, name: str) -> ProposalConfig:
+    """The section with a proposer's name, checked."""
+    known = get_args(ProposerName)
+    if name not in known:
+        reason = f"proposer {name!r} is unknown{nearest(name, known)}; expected one of {', '.join(known)}"
+        raise InputError("the command line", [reason])
+    return section.model_copy(update={"name": name})
 
 
 def refuse_bad_images(points: Path, images: Path) -> None:

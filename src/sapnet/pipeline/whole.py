@@ -78,12 +78,7 @@ def run(
     judge = _judge(inputs, out, config, clicks, options)
     processes = join_processes(config)
     figures: dict[str, Any] = {}
-    if processes.is_main_process:
-        name = config.proposals.name
-        figures["proposals"] = propose(
-            points, images, store, config, proposer=name, skip_bad=skip_bad, quiet=quiet
-        )
-    processes.wait_for_everyone()
+    figures["proposals"] = propose(points, images, store, config, skip_bad=skip_bad, quiet=quiet)
     data = load_training_data(points, images, store)
     done = run_session(data, out, config, inputs=inputs, options=options, evaluate=judge)
     if processes.is_main_process:

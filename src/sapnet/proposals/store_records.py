@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,8 @@ _HEAD = struct.Struct("<4sIIqIIII")
 _CHECKED = struct.Struct("<qIIII")
 _KINDS_LENGTH = struct.Struct("<I")
 _COMPRESSION = 3
+SHARE_PATTERN = ".share-*"
+"""Folders inside a store's folder to which other processes write (``proposals/shared.py``)."""
 
 
 class RecordPlace(NamedTuple):
@@ -207,3 +211,17 @@ def copy_records(sources: Sequence[Path], places: Iterable[tuple[int, int, int]]
         out.flush()
         os.fsync(out.fileno())
     return digest.hexdigest()
+
+
+def take_over_shares(folder: Path, pattern: str) -> None:
+    """Move the journals of unfinished stores inside a folder into it; killed half-way, it can be repeated.
+
+    Args:
+        folder: Of the common store.
+        pattern: File names of journals, with one ``*``.
+    """
+    for share in sorted(folder.glob(SHARE_PATTERN)):
+        for journal in sorted(share.glob(pattern)):
+            names = (pattern.replace("*", f"share-{number}") for number in itertools.count())
+            journal.replace(next(folder / name for name in names if not (folder / name).exists()))
+        shutil.rmtree(share)

@@ -21,6 +21,7 @@ import numpy as np
 
 from sapnet.data.atomic import write_bytes_atomic, write_json_atomic
 from sapnet.errors import JobError, StoreError
+from sapnet.proposals import store_records as records
 from sapnet.proposals.proposer import ImageProposals
 from sapnet.proposals.store import (
     DATA_NAME,
@@ -33,7 +34,6 @@ from sapnet.proposals.store import (
     build_index,
     read_manifest,
 )
-from sapnet.proposals.store_records import copy_records, encode_record, record_place, scan_records, write_all
 
 try:
     import fcntl
@@ -111,7 +111,7 @@ class StoreWriter:
 
     def append(self, proposals: ImageProposals) -> None:
         """Add the proposals of one image (see :meth:`append_record`)."""
-        self.append_record(encode_record(proposals))
+        self.append_record(records.encode_record(proposals))
 
     def append_record(self, record: bytes) -> None:
         """Add one packed record; images that are already there are ignored.
@@ -123,12 +123,12 @@ class StoreWriter:
             JobError: The disk is full or failing; everything appended before is kept.
         """
         assert self._journal is not None, "the store is finished or closed"
-        place = record_place(record, 0)
+        place = records.record_place(record, 0)
         if place.image_id in self._done:
             return
         start = self._journal.tell()
         try:
-            write_all(self._journal, record)
+            records.write_all(self._journal, record)
             self._unsynced += 1
             if self._unsynced >= _SYNC_EVERY:
                 self._sync()
@@ -158,7 +158,7 @@ class StoreWriter:
         try:
             self._sync()
             journals = sorted(self.folder.glob(JOURNAL_PATTERN))
-            places = [(i, place) for i, path in enumerate(journals) for place in scan_records(path)]
+            places = [(i, place) for i, path in enumerate(journals) for place in records.scan_records(path)]
             index = build_index(places)
             self.manifest |= _write_data(self.folder, journals, index)
             self.manifest["counts"] = {
@@ -239,12 +239,13 @@ class StoreWriter:
 
     def _continue(self) -> None:
         """Collect finished records; cut torn tails; keep the data file of a half-done finish."""
+        records.take_over_shares(self.folder, JOURNAL_PATTERN)
         data = self.folder / DATA_NAME
         if data.exists():
             data.replace(self.folder / JOURNAL_PATTERN.replace("*", "data"))
         for path in sorted(self.folder.glob(JOURNAL_PATTERN)):
             end = 0
-            for place in scan_records(path):
+            for place in records.scan_records(path):
                 self._done.add(place.image_id)
                 end = place.offset + place.length
             if end < path.stat().st_size:
@@ -278,7 +279,7 @@ def _write_data(folder: Path, journals: Sequence[Path], index: np.ndarray) -> di
     final["file"] = 0
     temporary = folder / f".{DATA_NAME}.part"
     places = zip(index["file"].tolist(), index["offset"].tolist(), index["length"].tolist(), strict=True)
-    digest = copy_records(journals, places, temporary)
+    digest = records.copy_records(journals, places, temporary)
     temporary.replace(folder / DATA_NAME)
     buffer = io.BytesIO()
     np.save(buffer, final, allow_pickle=False)

@@ -1,0 +1,147 @@
+"""Describes every region of a tree by what the image and the boundary network say, before any click.
+
+All in the working frame. ``T`` regions of a tree; see :mod:`sapnet.proposals.builtin.hierarchy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sapnet.proposals.builtin.hierarchy import Contours, region_boxes, region_contours, region_sums
+from sapnet.proposals.region_tree import RegionTree
+
+if TYPE_CHECKING:
+    from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
+
+REGION_FEATURES = (
+    "log_size",
+    "height",
+    "parent_height",
+    "persistence",
+    "log_height_ratio",
+    "contour_region",
+    "contour_border",
+    "weaker_contour",
+    "interior_strength",
+    "log_compactness",
+    "box_fill",
+    "rim_sides",
+    "inside",
+    "inside_over_ring",
+    "box_agreement",
+    "edge_spread",
+    "color_over_ring",
+    "color_spread",
+    "log_parent_ratio",
+)
+"""Columns of ``RegionTable.features``."""
+_COLOR_UNIT = 50.0
+
+
+@dataclass(frozen=True)
+class RegionTable:
+    """The regions of one tree with their descriptions."""
+
+    tree: RegionTree
+    area: Float[ndarray, " T"]
+    center: Float[ndarray, "T 2"]
+    """Centroid (x, y)."""
+    box: Float[ndarray, "T 4"]
+    features: Float[ndarray, "T f"]
+    """One column per entry of ``REGION_FEATURES``."""
+
+
+def describe_regions(tree: RegionTree, maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> RegionTable:
+    """Describe all regions of a tree.
+
+    Args:
+        tree: Its ``gradient`` is the strength it was built from.
+        maps: The network's maps of the same image.
+        lab: Its Lab colours.
+    """
+    height, width = tree.leaves.shape
+    rows, columns = np.mgrid[0.5:height, 0.5:width]
+    edges = maps.edges.transpose(1, 2, 0).astype(np.float64)
+    light = lab.astype(np.float64)
+    pixels = np.concatenate(
+        [
+            columns[..., None],
+            rows[..., None],
+            maps.inside[..., None],
+            tree.gradient[..., None],
+            light,
+            (light**2).sum(2, keepdims=True),
+            edges,
+            edges**2,
+        ],
+        axis=2,
+    )
+    sums = region_sums(tree, pixels)
+    area = tree.area.astype(np.float64)
+    means = sums / area[:, None]
+    ring_area = np.maximum(area[tree.parent] - area, 1.0)[:, None]
+    ring = (sums[tree.parent] - sums) / ring_area
+    box = region_boxes(tree)
+    contours = region_contours(tree, np.stack([maps.region, maps.border]))
+    features = np.stack(
+        [
+            0.5 * np.log(area / (height * width)),
+            *_merging(tree),
+            *_contour_columns(contours),
+            means[:, 3],
+            *_shape(contours.length, area, box, (height, width)),
+            means[:, 2],
+            means[:, 2] - ring[:, 2],
+            *_edge_columns(means[:, 8:12], means[:, 12:16], box),
+            np.sqrt(((means[:, 4:7] - ring[:, 4:7]) ** 2).sum(1)) / _COLOR_UNIT,
+            np.sqrt(np.maximum(means[:, 7] - (means[:, 4:7] ** 2).sum(1), 0.0)) / _COLOR_UNIT,
+            np.log(area[tree.parent] / area),
+        ],
+        axis=1,
+    )
+    return RegionTable(tree, area, means[:, :2], box, features)
+
+
+def box_overlap(a: Float[ndarray, "n 4"], b: Float[ndarray, "n 4"]) -> Float[ndarray, " n"]:
+    """Return the IoU of boxes pair by pair; either side may be a single box (1, 4)."""
+    corner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    common = np.clip(corner, 0.0, None).prod(1)
+    total = _box_area(a) + _box_area(b) - common
+    return common / np.maximum(total, 1e-9)
+
+
+def _box_area(boxes: ndarray) -> ndarray:
+    return np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(1)
+
+
+def _merging(tree: RegionTree) -> list[ndarray]:
+    """Own height and the parent's, their difference and the logarithm of their ratio."""
+    # Heights have the area in them; their logarithm is what varies evenly.
+    own = np.log(tree.height + 1e-3)
+    above = np.log(tree.height[tree.parent] + 1e-3)
+    return [own, above, tree.height[tree.parent] - tree.height, above - own]
+
+
+def _contour_columns(contours: Contours) -> list[ndarray]:
+    """Mean strength of both boundary maps on the contour, and the smaller of the two."""
+    means = contours.strength / np.maximum(contours.length, 1.0)[:, None]
+    return [means[:, 0], means[:, 1], means.min(1)]
+
+
+def _shape(length: ndarray, area: ndarray, box: ndarray, size: tuple[int, int]) -> list[ndarray]:
+    """Compactness, share of the box that is filled, and how many sides of the image are touched."""
+    touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([size[1], size[0]])).sum(1)
+    compactness = np.log(4.0 * np.pi * area / np.maximum(length, 1.0) ** 2)
+    return [np.clip(compactness, -6.0, 3.0), area / np.maximum(_box_area(box), 1.0), touched / 4.0]
+
+
+def _edge_columns(mean: ndarray, square: ndarray, box: ndarray) -> list[ndarray]:
+    """How the box that the region's pixels see agrees with the region's, and how much they disagree."""
+    side = np.sqrt(np.maximum(_box_area(box), 1.0))
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0)).mean(1) / side
+    return [box_overlap(mean, box), np.log(spread + 0.02)]

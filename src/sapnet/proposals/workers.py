@@ -1,0 +1,120 @@
+"""Proposing for single images, in this process or in a bounded pool of others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from sapnet.data.images import read_image
+from sapnet.errors import DataError
+from sapnet.proposals.proposer import ImagePrompts, Proposer
+from sapnet.proposals.store_records import encode_record
+
+_QUEUED_PER_WORKER = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to propose for."""
+
+    path: Path
+    file_name: str
+    size: tuple[int, int]
+    prompts: ImagePrompts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image: a packed record, or why it is bad."""
+
+    task: Task
+    record: bytes = b""
+    num_proposals: int = 0
+    problem: str = ""
+
+
+class ProposerFailure(Exception):
+    """The proposer raised on an image; the text names both."""
+
+
+def _propose_one(proposer: Proposer, task: Task) -> Outcome:
+    try:
+        image = read_image(task.path)
+    except DataError as error:
+        return Outcome(task, problem=f"{_named(task)}: {' '.join(error.problems)}")
+    if image.shape[:2] != task.size:
+        found = f"{image.shape[1]} x {image.shape[0]}"
+        expected = f"{task.size[1]} x {task.size[0]} (width x height in the points file)"
+        problem = f"{_named(task)} is {found} pixels after EXIF rotation, expected {expected}."
+        return Outcome(task, problem=problem)
+    try:
+        proposals = proposer.propose(image, task.prompts)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        message = (
+            f"Proposer {proposer.name!r} failed on {task.file_name} (image {task.prompts.image_id}): {what}."
+        )
+        raise ProposerFailure(message) from error
+    return Outcome(task, record=encode_record(proposals), num_proposals=proposals.num_proposals)
+
+
+def _named(task: Task) -> str:
+    return f"{task.file_name} (image {task.prompts.image_id})"
+
+
+def outcomes_of(proposer: Proposer, tasks: Iterable[Task], *, workers: int) -> Iterator[Outcome]:
+    """Propose for every task, in this process or in others, yielding outcomes as they come.
+
+    Args:
+        proposer: What makes the masks; with ``workers`` > 1 it must be picklable.
+        tasks: The images.
+        workers: Processes; 0 or 1 uses this one.
+
+    Raises:
+        ProposerFailure: The proposer raised.
+        BrokenProcessPool: A worker died.
+    """
+    if workers > 1:
+        return _in_processes(proposer, tasks, workers)
+    return (_propose_one(proposer, task) for task in tasks)
+
+
+_worker_proposer: Proposer | None = None
+
+
+def _start_worker(proposer: Proposer) -> None:
+    global _worker_proposer
+    # Ctrl-C reaches the whole process group; the parent alone decides what to do with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    _worker_proposer = proposer
+
+
+def _work(task: Task) -> Outcome:
+    assert _worker_proposer is not None
+    return _propose_one(_worker_proposer, task)
+
+
+def _in_processes(proposer: Proposer, tasks: Iterable[Task], workers: int) -> Iterator[Outcome]:
+    """Yield outcomes as they come, with a bounded number of tasks under way."""
+    # Spawn, not fork: the parent may hold threads (torch, cv2) that do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(proposer,))
+    running: set[Future[Outcome]] = set()
+    try:
+        for task in tasks:
+            running.add(pool.submit(_work, task))
+            if len(running) >= workers * _QUEUED_PER_WORKER:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in finished)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

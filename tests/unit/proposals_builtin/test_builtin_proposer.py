@@ -1,0 +1,167 @@
+"""The built-in proposer as a proposer."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from proposal_builders import prompts_at, same_proposals
+from sapnet.errors import CheckpointError
+from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
+from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
+from sapnet.proposals.builtin.candidate_features import FEATURES
+from sapnet.proposals.builtin.proposer import BuiltinProposer
+from sapnet.proposals.builtin.ranking import Ranking
+from sapnet.proposals.builtin.weights import load_weights, save_weights
+from sapnet.proposals.proposer import Proposer
+
+
+def some_ranking(units=4):
+    rng = np.random.default_rng(0)
+    shapes = {"weight_1": (len(FEATURES), units), "bias_1": (units,), "weight_2": (units, units)}
+    shapes |= {"bias_2": (units,), "weight_3": (units, 1), "bias_3": (1,)}
+    arrays = {name: rng.normal(size=shape).astype(np.float32) / 3 for name, shape in shapes.items()}
+    ones = np.ones(len(FEATURES), dtype=np.float32)
+    return Ranking.of_arrays({"mean": 0 * ones, "deviation": ones, **arrays})
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_weights(path, BoundaryNetwork(), some_ranking())
+    return path
+
+
+@pytest.fixture(scope="module")
+def proposer(weights):
+    return BuiltinProposer(working_long_side=64, masks_per_point=5, weights=weights)
+
+
+@pytest.fixture
+def image():
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.repeat(np.repeat(blocks, 16, axis=0), 16, axis=1)
+
+
+def test_it_is_a_proposer(proposer):
+    assert isinstance(proposer, Proposer)
+    assert proposer.name == "builtin"
+    assert len(proposer.checkpoint_digest) == 64
+
+
+def test_every_proposal_holds_its_click_or_nearly_so(proposer, image):
+    prompts = prompts_at([(20, 20), (100.5, 70.5)])
+    proposals = proposer.propose(image, prompts)
+    assert proposals.image_size == (96, 128)
+    assert set(proposals.prompt_index.tolist()) == {0, 1}
+    masks = proposals.masks()
+    for mask, owner in zip(masks, proposals.prompt_index, strict=True):
+        x, y = prompts.xy[owner].astype(int)
+        assert mask[y - 1 : y + 2, x - 1 : x + 2].any()
+    assert ((proposals.scores > 0) & (proposals.scores <= 1)).all()
+    assert all(np.bincount(proposals.prompt_index) <= 5)
+
+
+def test_proposals_are_the_same_again_and_in_another_process(proposer, image):
+    prompts = prompts_at([(20, 20), (90, 50)])
+    first = proposer.propose(image, prompts)
+    copy = pickle.loads(pickle.dumps(proposer))
+    assert len(pickle.dumps(proposer)) < 10_000
+    assert same_proposals(first, proposer.propose(image, prompts))
+    assert same_proposals(first, copy.propose(image, prompts))
+
+
+def test_no_clicks_give_no_proposals_and_need_no_weights(weights, image):
+    fresh = BuiltinProposer(weights=weights)
+    assert fresh.propose(image, prompts_at([])).num_proposals == 0
+
+
+def test_clicks_off_the_image_and_flat_images_get_a_proposal(proposer):
+    proposals = proposer.propose(np.full((40, 50, 3), 99, dtype=np.uint8), prompts_at([(-5, 3), (60, 60)]))
+    assert set(proposals.prompt_index.tolist()) == {0, 1}
+    assert proposer.propose(np.zeros((1, 1, 3), dtype=np.uint8), prompts_at([(0.5, 0.5)])).num_proposals == 1
+
+
+@pytest.fixture
+def _many_regions(monkeypatch):
+    """The network sees boundaries all over."""
+
+    def noise(network, image):
+        rng = np.random.default_rng(0)
+        size = image.shape[:2]
+        maps = [rng.uniform(0, 1, size).astype(np.float32) for _ in range(3)]
+        return BoundaryMaps(*maps, np.zeros((4, *size), dtype=np.float32))
+
+    monkeypatch.setattr("sapnet.proposals.builtin.boundary_maps.boundary_maps", noise)
+
+
+def pixel_of_some(masks):
+    """A pixel (x, y) that the second but not the first of the masks covers."""
+    row, column = np.argwhere(masks[1] & ~masks[0])[0]
+    return np.array([[column + 0.5, row + 0.5]]), int(row), int(column)
+
+
+@pytest.mark.usefixtures("_many_regions")
+def test_what_covers_a_negative_point_is_left_out(proposer, image):
+    xy, row, column = pixel_of_some(proposer.propose(image, prompts_at([(20, 20)])).masks())
+    prompts = prompts_at([(20, 20)], negative_xy=xy, negative_owner=np.array([0]))
+    # Half a pixel of the reduced image is lost and won at the rim of a mask.
+    masks = proposer.propose(image, prompts).masks()
+    assert len(masks)
+    assert not masks[:, row, column].all()
+
+
+@pytest.mark.usefixtures("_many_regions")
+def test_what_misses_a_further_point_is_scored_lower(proposer, image):
+    before = proposer.propose(image, prompts_at([(20, 20)]))
+    xy, row, column = pixel_of_some(before.masks())
+    prompts = prompts_at([(20, 20)], extra_xy=xy, extra_owner=np.array([0]))
+    after = proposer.propose(image, prompts)
+    assert not before.masks()[0, row, column]
+    assert after.scores[~after.masks()[:, row, column]].max(initial=0) < 0.2
+
+
+def test_a_thousand_clicks_are_answered(proposer):
+    small = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    xy = np.random.default_rng(0).uniform(0, [16, 12], (1000, 2))
+    assert len(set(proposer.propose(small, prompts_at(xy)).prompt_index.tolist())) == 1000
+
+
+def test_missing_and_damaged_weights_are_named(tmp_path, weights):
+    with pytest.raises(CheckpointError, match=r"nowhere.safetensors"):
+        BuiltinProposer(weights=tmp_path / "nowhere.safetensors")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_weights(damaged)
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_weights(tmp_path / "nowhere.safetensors")
+
+
+def test_weights_of_another_version_are_refused(weights, tmp_path):
+    with safe_open(weights, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / "w.safetensors", metadata={"features": "size"})
+    with pytest.raises(CheckpointError, match="other features"):
+        load_weights(tmp_path / "w.safetensors")
+    del tensors["ranking.mean"]
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="does not hold the built-in proposer's weights"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_weights_survive_the_file(weights, tmp_path):
+    network, ranking = load_weights(weights)
+    save_weights(tmp_path / "again.safetensors", network, ranking)
+    assert (tmp_path / "again.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_settings_need_no_torch(run_python):
+    code = "import sys, sapnet.proposals.builtin.proposer as p; assert 'torch' not in sys.modules"
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
