@@ -108,7 +108,7 @@ def build_region_tree(image: UInt8[ndarray, "h w 3"]) -> RegionTree:
     step = max(float(gradient.max()) * _MIN_BASIN_DEPTH, 1e-6)
     # A flat image has no basin at all and comes back as zeros.
     leaves = np.maximum(watershed(np.round(gradient / step).astype(np.int32)) - 1, 0)
-    return _merge(leaves.astype(np.int64), gradient, lab)
+    return merge_leaves(leaves.astype(np.int64), gradient, lab)
 
 
 def _adjacency(leaves: ndarray, gradient: ndarray) -> tuple[ndarray, ndarray, ndarray]:
@@ -177,8 +177,17 @@ class _Regions:
             theirs[node] = border
 
 
-def _merge(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree:
-    """Merge the leaves, cheapest pair first; of equal costs the lower numbers first."""
+def merge_leaves(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree:
+    """Merge the leaves, cheapest pair first; of equal costs the lower numbers first.
+
+    Args:
+        leaves: int (h, w) leaf of every pixel, 0..L-1.
+        gradient: (h, w) strength of a border at every pixel.
+        lab: (h, w, 3) colours, whose differences add to the cost.
+
+    Returns:
+        The tree, leaves first, the whole image last.
+    """
     regions = _Regions(leaves, gradient, lab)
     count = regions.num_leaves
     heap = [(regions.cost(a, b), a, b) for a, b in regions.pairs]

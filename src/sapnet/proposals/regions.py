@@ -106,7 +106,7 @@ class RegionProposer:
             working = self._reduce(image)
             for i in range(prompts.num_prompts):
                 masks, mask_scores, mask_kinds = self._propose_one(working, _evidence(prompts, i, working))
-                counts.extend(encode_mask(_enlarged(mask, (height, width))) for mask in masks)
+                counts.extend(encode_mask(enlarged_mask(mask, (height, width))) for mask in masks)
                 scores.extend(mask_scores.tolist())
                 kinds.extend(mask_kinds)
                 index.extend([i] * len(masks))
@@ -136,7 +136,7 @@ class RegionProposer:
             masks = np.concatenate([masks, cut])
             kinds += (_GRABCUT_KIND,) * len(cut)
         if not len(masks):
-            masks, kinds = _square(working.image.shape[:2], evidence.xy), (_FALLBACK_KIND,)
+            masks, kinds = square_around(working.image.shape[:2], evidence.xy), (_FALLBACK_KIND,)
         allowed = ~covers(masks, evidence.outside).any(1)
         if allowed.any() and not allowed.all():
             masks, kinds = masks[allowed], tuple(kinds[i] for i in np.flatnonzero(allowed))
@@ -164,8 +164,16 @@ def _tree_candidates(tree: RegionTree, xy: ndarray) -> tuple[ndarray, tuple[str,
     return tree.masks(nodes[chosen]), (_TREE_KIND,) * len(chosen)
 
 
-def _square(size: tuple[int, int], xy: ndarray) -> ndarray:
-    """Return one square mask (1, h, w) at a click."""
+def square_around(size: tuple[int, int], xy: ndarray) -> ndarray:
+    """Return one square mask at a click, for where no region is found.
+
+    Args:
+        size: ``(h, w)`` of the working frame.
+        xy: The click, working frame.
+
+    Returns:
+        bool (1, h, w).
+    """
     half = max(_FALLBACK_SHARE * max(size) / 2.0, 1.0)
     rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
     near = (np.abs(rows - xy[1]) <= half)[:, None] & (np.abs(columns - xy[0]) <= half)[None]
@@ -183,8 +191,16 @@ def _evidence(prompts: ImagePrompts, index: int, working: _WorkingImage) -> Evid
     )
 
 
-def _enlarged(mask: ndarray, size: tuple[int, int]) -> ndarray:
-    """Return a working-frame mask at the original size."""
+def enlarged_mask(mask: ndarray, size: tuple[int, int]) -> ndarray:
+    """Return a working-frame mask at the original size.
+
+    Args:
+        mask: bool (h, w).
+        size: ``(H, W)`` of the original image.
+
+    Returns:
+        bool (H, W).
+    """
     if mask.shape == size:
         return mask
     return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5

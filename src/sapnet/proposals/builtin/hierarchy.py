@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from skimage.segmentation import watershed
 
-from sapnet.proposals.region_tree import RegionTree, _merge
+from sapnet.proposals.region_tree import RegionTree, merge_leaves
 
 _SMOOTHING = 0.8
 """Deviation in pixels of the blur before the watershed."""
@@ -49,7 +49,7 @@ def contour_tree(
     leaves = np.maximum(watershed(np.round(smooth * _LEVELS).astype(np.int32)) - 1, 0)
     powered = smooth**sharpness
     # Region merging weighs colour with a tenth.
-    return _merge(leaves.astype(np.int64), powered, lab * np.float32(10.0 * color_weight))
+    return merge_leaves(leaves.astype(np.int64), powered, lab * np.float32(10.0 * color_weight))
 
 
 def region_sums(tree: RegionTree, values: Float[ndarray, "h w c"]) -> Float[ndarray, "T c"]:

@@ -26,7 +26,7 @@ from sapnet.proposals.builtin.hierarchy import contour_tree
 from sapnet.proposals.builtin.ranking import Ranking, choose_distinct
 from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
 from sapnet.proposals.proposer import ImagePrompts, ImageProposals, collect_proposals
-from sapnet.proposals.regions import _enlarged, _square
+from sapnet.proposals.regions import enlarged_mask, square_around
 
 if TYPE_CHECKING:
     from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
@@ -145,7 +145,7 @@ class BuiltinProposer:
             working = reduce_image(image, network, long_side=self._working_long_side)
             for i in range(prompts.num_prompts):
                 masks, mask_scores, kind = self._propose_one(working, ranking, prompts, i)
-                counts.extend(encode_mask(_enlarged(mask, (height, width))) for mask in masks)
+                counts.extend(encode_mask(enlarged_mask(mask, (height, width))) for mask in masks)
                 scores.extend(mask_scores.tolist())
                 kinds.extend([kind] * len(masks))
                 index.extend([i] * len(masks))
@@ -167,7 +167,7 @@ class BuiltinProposer:
         click = click_of(prompts, index, working)
         candidates = click_candidates(working.tables, working.maps, click)
         if not len(candidates.node):
-            return _square(working.maps.inside.shape, click.xy), np.full(1, 0.1), _FALLBACK_KIND
+            return square_around(working.maps.inside.shape, click.xy), np.full(1, 0.1), _FALLBACK_KIND
         inside = prompts.extra_xy[prompts.extra_owner == index] * working.scale
         outside = prompts.negative_xy[prompts.negative_owner == index] * working.scale
         allowed = ~covered_points(working.tables, candidates, outside).any(1)
