@@ -23,8 +23,17 @@ OPTIONS = {
     "points check": COMMON | {"--images"},
     "propose": COMMON
     | SETTINGS
-    | {"--points", "--images", "--proposer", "--checkpoint", "--instances", "--out", "--skip-bad",
-       "--import-json", "--export-json"},
+    | {
+        "--points",
+        "--images",
+        "--proposer",
+        "--checkpoint",
+        "--instances",
+        "--out",
+        "--skip-bad",
+        "--import-json",
+        "--export-json",
+    },
     "train": COMMON | SETTINGS | TRAINING | {"--proposals"},
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
     "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
