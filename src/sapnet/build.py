@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from sapnet.config import Config, DataConfig, ModelConfig, ProposalConfig
+from sapnet.config import Config, DataConfig, ModelConfig
 from sapnet.data.annotations import PointSet
 from sapnet.data.dataset import BagSource, TrainingDataset
 from sapnet.inference.postprocess import postprocess
@@ -30,50 +30,6 @@ from sapnet.models.region_pooling import RegionPooler
 from sapnet.models.sapnet import SapNet
 from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
-from sapnet.proposals.proposer import Proposer
-from sapnet.proposals.regions import RegionProposer
-from sapnet.proposals.sam.proposer import SamProposer
-
-
-def build_proposer(config: ProposalConfig, *, device: str = "cpu") -> Proposer:
-    """Build the proposer that fills the bags.
-
-    Args:
-        config: The proposals section.
-        device: Where a proposer with weights computes.
-
-    Returns:
-        The weightless proposer or a member of the SAM family, whose files have been found.
-
-    Raises:
-        CheckpointError: A checkpoint is missing, gated, incomplete or of another member.
-        InputError: The extra ``sam`` is not installed.
-    """
-    regions, sam = config.regions, config.sam
-    if config.name == "regions":
-        return RegionProposer(
-            working_long_side=regions.working_long_side,
-            masks_per_point=regions.masks_per_point,
-            duplicate_iou=regions.duplicate_iou,
-            grabcut=regions.grabcut,
-        )
-    return SamProposer(
-        config.name,
-        checkpoint=config.checkpoint,
-        device=device,
-        precision=sam.precision,
-        offline=sam.offline,
-        kinds=sam.prompts,
-        multimask=sam.multimask,
-        max_negatives=sam.max_negatives,
-        negatives=sam.negatives,
-        jitter_pixels=sam.jitter_pixels,
-        jitter_count=sam.jitter_count,
-        duplicate_iou=sam.duplicate_iou,
-        max_per_prompt=sam.masks_per_point,
-        chunk_size=sam.chunk_size,
-        seed=sam.seed,
-    )
 
 
 def build_model(

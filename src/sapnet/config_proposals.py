@@ -11,7 +11,7 @@ from pydantic import Field
 
 from sapnet.config_model import Count, NonNegative, Section, Size
 
-ProposerName = Literal["regions", "sam", "sam-hq", "sam2", "sam3", "edgetam"]
+ProposerName = Literal["regions", "builtin", "sam", "sam-hq", "sam2", "sam3", "edgetam"]
 PromptKind = Literal["point", "point+negatives", "box", "box+point", "jittered"]
 OverlapShare = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -27,6 +27,17 @@ class RegionProposerConfig(Section):
     """Two proposals overlapping at least this much are one."""
     grabcut: bool = True
     """Add masks grown by GrabCut from squares around the click."""
+
+
+class BuiltinProposerConfig(Section):
+    """The learned proposer that comes with the package."""
+
+    working_long_side: Size = 512
+    """Images are reduced to this long side before their boundaries are computed (never enlarged)."""
+    masks_per_point: Size = 12
+    """Proposals kept per click after near-duplicates are dropped."""
+    duplicate_iou: OverlapShare = 0.8
+    """Two proposals overlapping at least this much are one."""
 
 
 class SamProposerConfig(Section):
@@ -64,10 +75,13 @@ class ProposalConfig(Section):
     """Which proposer fills the bags, and its settings."""
 
     name: ProposerName = "regions"
-    """regions: nested regions, no weights; sam, sam-hq, sam2, sam3, edgetam: needs the extra sam."""
+    """regions: nested regions, no weights; builtin: learned, comes with the package; sam, sam-hq, sam2,
+    sam3, edgetam: needs the extra sam."""
     checkpoint: str | None = None
     """Of the SAM family: a folder in the format of transformers, an original .pth file, or an id on the
-    hub; none: the member's default on the hub, from its local cache."""
+    hub; none: the member's default on the hub, from its local cache. Of builtin: a weights file; none:
+    the one that comes with the package. regions has none."""
     regions: RegionProposerConfig = RegionProposerConfig()
+    builtin: BuiltinProposerConfig = BuiltinProposerConfig()
     sam: SamProposerConfig = SamProposerConfig()
     """Of every member of the SAM family."""

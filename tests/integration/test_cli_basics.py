@@ -226,7 +226,7 @@ def test_problems_found_by_points_check_give_exit_code_2(pipeline, files, capsys
         ("config show extra", "unexpected argument: 'extra' (settings have the form section.key=value)"),
         ("predict", "the following arguments are required: --model, IMAGES, --out"),
         ("points sample --instances g --out x --mode centre", "argument --mode: expected center, quasi-center or random, got 'centre' (did you mean 'center'?)"),
-        ("propose --proposer sam1", "argument --proposer: expected regions, sam, sam-hq, sam2, sam3 or edgetam, got 'sam1' (did you mean 'sam'?)"),
+        ("propose --proposer sam1", "argument --proposer: expected regions, builtin, sam, sam-hq, sam2, sam3 or edgetam, got 'sam1' (did you mean 'sam'?)"),
         ("demo --seed -1", "argument --seed: expected"),
         ("demo --seed x", "argument --seed: expected a whole number >= 0, got 'x'"),
         ("demo --device gpu", "argument --device: expected auto, cpu, cuda or mps, got 'gpu' (did you mean 'cpu'?)"),

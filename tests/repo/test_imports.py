@@ -11,7 +11,7 @@ LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
     {"mil", "losses", "models", "data", "proposals"},
     {"inference", "labels", "evaluation", "visualize"},
-    {"build"},
+    {"build", "build_proposer"},
     {"engine"},
     {"report", "bench", "doctor"},
     {"pipeline"},
@@ -20,7 +20,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
-READERS_OF_SETTINGS = {"build", "bench", "cli", "engine", "pipeline", *SETTINGS}
+READERS_OF_SETTINGS = {"build", "build_proposer", "bench", "cli", "engine", "pipeline", *SETTINGS}
 WITHOUT_TORCH = {
     "errors",
     "progress",

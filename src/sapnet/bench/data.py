@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sapnet.build import build_proposer
+from sapnet.build_proposer import build_proposer
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
@@ -20,7 +20,7 @@ from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
 
-Source = Literal["simulated", "regions", "ground-truth"]
+Source = Literal["simulated", "regions", "builtin", "ground-truth"]
 """Where the proposals of a row come from; simulated ones are drawn from ground truth."""
 
 _FILES = ("points_train.json", "instances_train.json", "instances_val.json")
@@ -79,7 +79,8 @@ def proposals_of(
     """
     makers: dict[Source, Callable[[], Proposer]] = {
         "simulated": lambda: SimulatedProposer(data.instances, seed=seed),
-        "regions": lambda: build_proposer(config.proposals),
+        "regions": lambda: build_proposer(config.proposals.model_copy(update={"name": "regions"})),
+        "builtin": lambda: build_proposer(config.proposals.model_copy(update={"name": "builtin"})),
         "ground-truth": lambda: GroundTruthProposer(data.instances),
     }
     folder = out / (f"{source}-{seed}" if source == "simulated" else source)

@@ -91,8 +91,10 @@ def _segmenter_rows(source: Source) -> tuple[Row, ...]:
 EXPERIMENTS: dict[str, tuple[Row, ...]] = {
     "selection-simulated": _selection_rows("simulated"),
     "selection-regions": _selection_rows("regions"),
+    "selection-builtin": _selection_rows("builtin"),
     "segmenters-simulated": _segmenter_rows("simulated"),
     "segmenters-regions": _segmenter_rows("regions"),
+    "segmenters-builtin": _segmenter_rows("builtin"),
 }
 """Rows of every experiment."""
 

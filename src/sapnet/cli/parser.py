@@ -11,7 +11,7 @@ from sapnet.cli import verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PROPOSERS = ("regions", "sam", "sam-hq", "sam2", "sam3", "edgetam")
+PROPOSERS = ("regions", "builtin", "sam", "sam-hq", "sam2", "sam3", "edgetam")
 SAMPLING_MODES = ("center", "quasi-center", "random")
 PROTOCOLS = ("coco", "voc")
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from sapnet.build import build_proposer
+from sapnet.build_proposer import build_proposer
 from sapnet.config import Config, ProposalConfig
 from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import PointSet, load_instances, load_points
@@ -107,8 +107,8 @@ def _proposed(
         maker.load()  # a corrupt file is bad input, which shows before a store is begun
     if processes.num_processes > 1:
         return _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
-    # A proposer with a network computes with all cores, or on a device of its own.
-    workers = config.data.num_workers + 1 if section.name == "regions" else 1
+    # Members of the SAM family compute with all cores, or on a device of their own.
+    workers = config.data.num_workers + 1 if section.name in ("regions", "builtin") else 1
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
         return generate_proposals(
             clicks,
