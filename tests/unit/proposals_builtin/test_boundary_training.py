@@ -11,8 +11,9 @@ from proposal_builders import box_mask, document, instance
 from sapnet.data.instances import instances_from_json
 from sapnet.errors import CheckpointError, DataError
 from sapnet.proposals.builtin.boundary_data import BoundaryCrops, object_photographs, region_photographs
-from sapnet.proposals.builtin.boundary_training import TrainingSettings, rate_factor, train_boundaries
+from sapnet.proposals.builtin.boundary_training import train_boundaries
 from sapnet.proposals.builtin.strides import OBJECT_CHANNEL, REGION_CHANNEL
+from sapnet.proposals.builtin.training_loop import TrainingSettings, rate_factor
 
 SETTINGS = TrainingSettings(steps=2, batch_size=1, checkpoint_steps=1, log_steps=1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from sapnet.data.annotations import InstanceSet
@@ -137,22 +137,22 @@ class BoundaryCrops:
         photograph = pool[int(rng.integers(len(pool)))]
         if isinstance(photograph, RegionPhotograph):
             image, share = _read_region(photograph)
-            view = _View.draw(image.shape[:2], self._side, rng, focus=None, always=False)
+            view = View.draw(image.shape[:2], self._side, rng, focus=None, always=False)
             targets = region_targets(view.apply(share, cv2.INTER_LINEAR, outside=0.0))
         else:
             image, masks, unusable = read_objects(photograph)
-            view = _View.draw(
+            view = View.draw(
                 image.shape[:2],
                 self._side,
                 rng,
-                focus=_some_pixel(masks, rng),
+                focus=some_pixel(masks, rng),
                 always=not photograph.complete,
             )
             targets = self._object_targets(masks, unusable, view, complete=photograph.complete)
         pixels = view.apply(image, cv2.INTER_AREA if view.scale < 1.0 else cv2.INTER_LINEAR, outside=None)
-        return Sample(_recolored(pixels, rng), targets)
+        return Sample(recolored(pixels, rng), targets)
 
-    def _object_targets(self, masks: ndarray, unusable: ndarray, view: _View, *, complete: bool) -> Targets:
+    def _object_targets(self, masks: ndarray, unusable: ndarray, view: View, *, complete: bool) -> Targets:
         seen = [view.apply(mask.astype(np.float32), cv2.INTER_LINEAR, outside=0.0) > 0.5 for mask in masks]
         stack = np.asarray(seen, dtype=bool).reshape(-1, self._side, self._side)
         stack = stack[stack.any((1, 2))]
@@ -162,7 +162,7 @@ class BoundaryCrops:
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """A scaled, maybe mirrored window onto a photograph."""
 
     scale: float
@@ -180,7 +180,7 @@ class _View:
         *,
         focus: ndarray | None,
         always: bool,
-    ) -> _View:
+    ) -> View:
         """Draw a view; a focus (x, y) is in the window always, or else three times out of four."""
         scale = float(np.exp(rng.uniform(np.log(_LEAST_SCALE), np.log(_LARGEST_SCALE))))
         scaled = np.array([max(round(size[1] * scale), 1), max(round(size[0] * scale), 1)])
@@ -217,11 +217,16 @@ def read_objects(
 @lru_cache(maxsize=_KEPT_IN_MEMORY)
 def _read_region(photograph: RegionPhotograph) -> tuple[ndarray, Float[ndarray, "H W"]]:
     image = read_image(photograph.image)
-    labels = [_read_labels(path, image.shape[:2]) for path in photograph.segmentations]
+    labels = [read_labels(path, image.shape[:2]) for path in photograph.segmentations]
     return image, annotator_share(labels)
 
 
-def _read_labels(path: Path, size: tuple[int, ...]) -> ndarray:
+def read_labels(path: Path, size: tuple[int, ...]) -> Int[ndarray, "H W"]:
+    """Return an annotator's label map.
+
+    Raises:
+        DataError: The file cannot be read or is not of the photograph's size.
+    """
     labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.shape != size:
         found = "no readable PNG file" if labels is None else f"of shape {labels.shape}"
@@ -229,7 +234,7 @@ def _read_labels(path: Path, size: tuple[int, ...]) -> ndarray:
     return labels
 
 
-def _some_pixel(masks: ndarray, rng: np.random.Generator) -> ndarray | None:
+def some_pixel(masks: Bool[ndarray, "n h w"], rng: np.random.Generator) -> Float[ndarray, " 2"] | None:
     """Return the (x, y) of a pixel of one of the masks, if there are any."""
     filled = np.flatnonzero(masks[int(rng.integers(len(masks)))]) if len(masks) else np.zeros(0)
     if not len(filled):
@@ -238,7 +243,7 @@ def _some_pixel(masks: ndarray, rng: np.random.Generator) -> ndarray | None:
     return np.array([column, row], dtype=np.float64)
 
 
-def _recolored(image: ndarray, rng: np.random.Generator) -> ndarray:
+def recolored(image: UInt8[ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[ndarray, "h w 3"]:
     """Return an image with other brightness, contrast and tint."""
     gain = (1.0 + rng.uniform(-_CONTRAST, _CONTRAST)) * (1.0 + rng.uniform(-_TINT, _TINT, 3))
     shift = rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)

@@ -24,9 +24,9 @@ from sapnet.models.layers import conv_norm, initialise_output
 
 MEAN, DEVIATION = 127.0, 128.0
 """What the trunk's images are normalised with, in grey levels."""
-_STAGE_CHANNELS = (16, 24, 40, 112, 320)
+STAGE_CHANNELS = (16, 24, 40, 112, 320)
 """Channels of the trunk at strides 2, 4, 8, 16 and 32."""
-_WIDTHS = (16, 32, 48, 64, 64)
+LEVEL_CHANNELS = (16, 32, 48, 64, 64)
 """Channels of the decoder at the same strides."""
 _EXTENT_OFFSET, _EXTENT_UNIT = 4.0, 32.0
 
@@ -41,6 +41,16 @@ class BoundaryOutputs:
     """Encoded distances (:func:`encode_extents`) to the left, top, right and bottom."""
 
 
+@dataclass(frozen=True)
+class NetworkFeatures:
+    """What the trunk and the decoder computed, finest first: strides 2, 4, 8, 16 and 32."""
+
+    stages: tuple[Float[Tensor, "B _ _ _"], ...]
+    """Of the trunk; :data:`STAGE_CHANNELS` channels."""
+    levels: tuple[Float[Tensor, "B _ _ _"], ...]
+    """Of the decoder; :data:`LEVEL_CHANNELS` channels."""
+
+
 class BoundaryNetwork(nn.Module):
     """Computes boundary, inside and extent maps.
 
@@ -53,20 +63,31 @@ class BoundaryNetwork(nn.Module):
         super().__init__()
         self.trunk = Backbone(weights="bundled" if pretrained else "none", frozen_stages=2)
         self.laterals = nn.ModuleList(
-            conv_norm(source, width, 1) for source, width in zip(_STAGE_CHANNELS, _WIDTHS, strict=True)
+            conv_norm(source, width, 1) for source, width in zip(STAGE_CHANNELS, LEVEL_CHANNELS, strict=True)
         )
-        self.refinements = nn.ModuleList(conv_norm(width, width, 3, activate=True) for width in _WIDTHS)
-        self.descents = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(_WIDTHS))
-        self.boundary_head = nn.Conv2d(_WIDTHS[0], 2, 3, padding=1)
-        self.inside_head = nn.Conv2d(_WIDTHS[1], 1, 1)
+        self.refinements = nn.ModuleList(
+            conv_norm(width, width, 3, activate=True) for width in LEVEL_CHANNELS
+        )
+        self.descents = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(LEVEL_CHANNELS))
+        self.boundary_head = nn.Conv2d(LEVEL_CHANNELS[0], 2, 3, padding=1)
+        self.inside_head = nn.Conv2d(LEVEL_CHANNELS[1], 1, 1)
         self.extent_head = nn.Sequential(
-            conv_norm(_WIDTHS[1], _WIDTHS[1], 3, activate=True), nn.Conv2d(_WIDTHS[1], 4, 1)
+            conv_norm(LEVEL_CHANNELS[1], LEVEL_CHANNELS[1], 3, activate=True),
+            nn.Conv2d(LEVEL_CHANNELS[1], 4, 1),
         )
         initialise_output(self.boundary_head, prior=0.1)
         initialise_output(self.inside_head, prior=0.3)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> BoundaryOutputs:
         """Compute the maps.
+
+        Args:
+            images: Normalised by :func:`normalise`; height and width are multiples of 32.
+        """
+        return self.outputs(self.features(images))
+
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> NetworkFeatures:
+        """Run the trunk and the decoder.
 
         Args:
             images: Normalised by :func:`normalise`; height and width are multiples of 32.
@@ -81,7 +102,11 @@ class BoundaryNetwork(nn.Module):
                 merged = merged + F.interpolate(descended, size=merged.shape[-2:], mode="nearest")
             decoded = self.refinements[level](merged)
             levels.append(decoded)
-        fine, coarse = levels[-1], levels[-2]
+        return NetworkFeatures(tuple(stages), tuple(levels[::-1]))
+
+    def outputs(self, features: NetworkFeatures) -> BoundaryOutputs:
+        """Read the maps off the decoder's two finest levels."""
+        fine, coarse = features.levels[:2]
         return BoundaryOutputs(
             boundary_logits=self.boundary_head(fine),
             inside_logits=self.inside_head(coarse),
