@@ -175,7 +175,7 @@ class StoreWriter:
             raise JobError(self._kept(f"finishing failed ({error})")) from error
         self.finished = True
         self.close()
-        _remove_journals(self.folder)
+        _remove_leftovers(self.folder)
         return ProposalStore.open(self.folder)
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class StoreWriter:
             if old["finished"] and not old["skipped"]:
                 self.finished = True
                 self._done = set(ProposalStore.open(self.folder).image_ids.tolist())
-                _remove_journals(self.folder)
+                _remove_leftovers(self.folder)
                 return
             if old["finished"]:
                 ProposalStore.open(self.folder)
@@ -291,8 +291,8 @@ def _write_data(folder: Path, journals: Sequence[Path], index: np.ndarray) -> di
     }
 
 
-def _remove_journals(folder: Path) -> None:
-    for path in folder.glob(JOURNAL_PATTERN):
-        path.unlink(missing_ok=True)
-    (folder / f".{DATA_NAME}.part").unlink(missing_ok=True)
-    (folder / ".lock").unlink(missing_ok=True)
+def _remove_leftovers(folder: Path) -> None:
+    """Leave nothing but the files of the store, whatever was killed in between (``data/atomic.py``)."""
+    for pattern in (JOURNAL_PATTERN, ".*.tmp", f".{DATA_NAME}.part", ".lock"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
