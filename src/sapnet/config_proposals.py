@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sapnet.config_model import Count, NonNegative, Section, Size
+from sapnet.config_model import Count, NonNegative, Positive, Probability, Section, Size
 
 ProposerName = Literal["regions", "builtin", "sam", "sam-hq", "sam2", "sam3", "edgetam"]
 PromptKind = Literal["point", "point+negatives", "box", "box+point", "jittered"]
@@ -45,8 +45,8 @@ class SamProposerConfig(Section):
 
     prompts: tuple[PromptKind, ...] = ("point", "point+negatives")
     """point: the click; point+negatives: with the nearest other clicks as negative points; box and
-    box+point: the box of the best mask of the other prompts, without and with the click; jittered:
-    clicks moved a little."""
+    box+point: the box that proposals.boxes says, without and with the click; jittered: clicks moved a
+    little."""
     multimask: bool = True
     """Three masks per prompt (part, whole, group) instead of one."""
     max_negatives: Size = 3
@@ -71,6 +71,51 @@ class SamProposerConfig(Section):
     """Seed of the jitter."""
 
 
+class EnhancerConfig(Section):
+    """The point-to-box enhancer (P2BNet): boxes learned from the clicks, as prompts for the proposer.
+
+    It shares data, model.backbone (but for frozen_stages), device and seed with the rest. "paper" below
+    is P2BNet's.
+    """
+
+    epochs: Size = 8
+    """Epochs over the images (paper: 12)."""
+    learning_rate: Positive = 1e-3
+    """Of AdamW, at optim.reference_batch images per step (paper: SGD)."""
+    frozen_stages: Count = 4
+    """Leading stages of the backbone without gradient; 4: all of it (paper: 1)."""
+    features: Literal["pyramid", "backbone"] = "backbone"
+    """pyramid: RoIAlign on the FPN level of each box (paper); backbone: on the backbone's own stages."""
+    projection_channels: Count = 32
+    """Channels of each feature map before RoIAlign; 0: as they are (paper)."""
+    roi_size: Size = 4
+    """RoIAlign output cells per side (paper: 7)."""
+    hidden_channels: Size = 256
+    """Width of the two fully connected layers (paper: 1024)."""
+    base_sizes: tuple[Positive, ...] = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+    """Sizes of the coarse boxes in hundredths of the image's short side (paper)."""
+    aspect_factors: tuple[Positive, ...] = (1 / 3, 1 / 2, 2 / 3, 1.0, 1.5, 2.0, 3.0)
+    """f of the coarse boxes: f times as wide, 1/f times as high (paper)."""
+    cut: Literal["symmetric", "clip"] = "symmetric"
+    """Coarse boxes that leave the image: symmetric keeps the click their centre (paper)."""
+    best_count: Size = 7
+    """A box is the weighted mean of this many of the best (paper: 7)."""
+    refinement_scales: tuple[Positive, ...] = (1.0, 1.25, 0.8)
+    """Factors on either side of an estimated box in the second pass (paper: 1, 1.2, 1.3, 0.8, 0.7)."""
+    refinement_shift: NonNegative = 0.1
+    """By how much of a side its boxes are moved (paper: 0.1)."""
+    min_shown_share: Probability = 0.7
+    """Boxes of the second pass show more than this share of them in the image (paper: 0.7)."""
+    background_per_image: Count = 200
+    """Random background boxes per image (paper: 500)."""
+    background_iou: Probability = 0.3
+    """They overlap every box of the second pass less than this (paper: 0.3)."""
+    parts_per_click: Count = 0
+    """Boxes inside the first estimate that count as background, as in SAPNet's algorithm 1 (paper: none)."""
+    guidance_exponent: NonNegative = 3.0
+    """Boxes that cover other clicks of the class score less, by SAPNet's eq. 2 to this power (paper: 0)."""
+
+
 class ProposalConfig(Section):
     """Which proposer fills the bags, and its settings."""
 
@@ -85,3 +130,7 @@ class ProposalConfig(Section):
     builtin: BuiltinProposerConfig = BuiltinProposerConfig()
     sam: SamProposerConfig = SamProposerConfig()
     """Of every member of the SAM family."""
+    boxes: Literal["best-mask", "enhancer"] = "best-mask"
+    """Where the boxes of box prompts come from: the best mask of the other prompts, or a network that
+    learns them from the clicks first (the paper's annotation enhancer)."""
+    enhancer: EnhancerConfig = EnhancerConfig()

@@ -9,9 +9,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
-    {"mil", "losses", "models", "data", "proposals"},
+    {"mil", "losses", "models", "data", "proposals", "enhancer"},
     {"inference", "labels", "evaluation", "visualize"},
-    {"build", "build_proposer"},
+    {"build", "build_enhancer", "build_proposer"},
     {"engine"},
     {"report", "bench", "doctor"},
     {"pipeline"},
@@ -20,7 +20,10 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
-READERS_OF_SETTINGS = {"build", "build_proposer", "bench", "cli", "engine", "pipeline", *SETTINGS}
+READERS_OF_SETTINGS = {
+    *("build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
+    *SETTINGS,
+}
 WITHOUT_TORCH = {
     "errors",
     "progress",
@@ -107,7 +110,7 @@ def test_nothing_that_learns_or_labels_can_read_ground_truth():
     learning = [
         *(
             file
-            for part in ("losses", "mil", "models", "labels", "engine")
+            for part in ("losses", "mil", "models", "labels", "engine", "enhancer")
             for file in (PACKAGE / part).glob("*.py")
         ),
         *(PACKAGE / "data" / name for name in ("bags.py", "collate.py", "dataset.py", "loading.py")),

@@ -63,6 +63,7 @@ def fit(
     evaluate: Callable[[SapNet], dict[str, Any]] | None = None,
     skip_bad: bool = False,
     quiet: bool = False,
+    title: str = "train",
 ) -> FitResult:
     """Train a model, from its newest checkpoint if there is one, to the end of the plan.
 
@@ -77,6 +78,7 @@ def fit(
             on the accelerator's device; its figures go into the metrics.
         skip_bad: Leave out images that cannot be read.
         quiet: Show no progress.
+        title: What the progress says.
 
     Returns:
         What was left out and the last figures.
@@ -91,7 +93,7 @@ def fit(
         model, dataset, folder, config, accelerator, plan, evaluate=evaluate, skip_bad=skip_bad
     )
     if not loop.is_complete:
-        progress = Progress(loop.num_steps, "train", done=loop.state.step, quiet=quiet)
+        progress = Progress(loop.num_steps, title, done=loop.state.step, quiet=quiet)
         with closing(loop.metrics), progress, interrupt_flag() as interrupted:
             loop.run(progress, interrupted)
     return FitResult(left_out=tuple(loop.state.bad_images), validation=loop.last_evaluation)

@@ -14,8 +14,9 @@ from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.check import check_points
 from sapnet.engine.devices import join_processes
-from sapnet.engine.session import TrainingData
+from sapnet.engine.session import SessionOptions, TrainingData
 from sapnet.errors import DataError, InputError, StoreError, nearest
+from sapnet.pipeline.boxes import PromptBoxes, with_boxes
 from sapnet.progress import Progress
 from sapnet.proposals.authors_json import export_authors_json, import_authors_json
 from sapnet.proposals.generate import generate_proposals, refuse_bad
@@ -56,7 +57,7 @@ def propose(
         quiet: Show no progress.
 
     Returns:
-        Counts, and ``quality`` if ground truth is given.
+        Counts, ``boxes`` if boxes were learned, and the quality of either if ground truth is given.
 
     Raises:
         InputError: Bad arguments, settings, images or files.
@@ -66,6 +67,7 @@ def propose(
     clicks = load_points(points)
     truth = None if instances is None else load_instances(instances)
     figures: dict[str, Any] = {"out": str(out)}
+    boxes: PromptBoxes | None = None
     processes = join_processes(config)
     if import_json is not None and processes.num_processes > 1:
         raise InputError(
@@ -76,13 +78,17 @@ def propose(
     elif images is None:
         raise InputError("the command line", ["images are needed unless proposals are imported"])
     else:
-        store = _proposed(processes, clicks, images, out, config, section, skip_bad=skip_bad, quiet=quiet)
+        store, boxes = _proposed(
+            processes, clicks, images, Path(out), config, section, skip_bad=skip_bad, quiet=quiet
+        )
     figures |= {
         "proposer": store.manifest["proposer"]["name"],
         "images": len(store),
         "skipped": len(store.skipped),
         "proposals": store.manifest["counts"]["proposals"],
     }
+    if boxes is not None:
+        figures["boxes"] = boxes.figures(clicks, truth)
     if export_json is not None and processes.is_main_process:
         figures["exported"] = export_authors_json(store, clicks, export_json)._asdict()
     if truth is not None and processes.is_main_process:
@@ -100,17 +106,23 @@ def _proposed(
     *,
     skip_bad: bool,
     quiet: bool,
-) -> ProposalStore:
-    """Fill the store with a proposer, in as many processes as were launched."""
+) -> tuple[ProposalStore, PromptBoxes | None]:
+    """Fill the store with a proposer, in as many processes as were launched; also the boxes it asked with."""
     maker = build_proposer(section, device=str(processes.device))
     if isinstance(maker, SamProposer):
         maker.load()  # a corrupt file is bad input, which shows before a store is begun
+    boxes = None
+    if section.boxes == "enhancer":
+        options = SessionOptions(resume=True, skip_bad=skip_bad, quiet=quiet)
+        boxes = with_boxes(maker, clicks, Path(images), out, config, options=options)
+        maker = boxes.proposer
     if processes.num_processes > 1:
-        return _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
+        store = _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
+        return store, boxes
     # Members of the SAM family compute with all cores, or on a device of their own.
     workers = config.data.num_workers + 1 if section.name in ("regions", "builtin") else 1
     with Progress(len(clicks.images), "propose", quiet=quiet) as progress:
-        return generate_proposals(
+        store = generate_proposals(
             clicks,
             images,
             maker,
@@ -119,6 +131,7 @@ def _proposed(
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
             workers=workers,
         )
+    return store, boxes
 
 
 def _proposed_together(

@@ -48,6 +48,8 @@ class ImagePrompts:
     negative_xy: Float[ndarray, "N 2"] = field(default_factory=_no_points)
     """Clicks outside the object that owns them."""
     negative_owner: Int[ndarray, " N"] = field(default_factory=_no_owners)
+    boxes: Float[ndarray, "A 4"] | None = None
+    """Estimated box of every object, ``xyxy``; NaN in the rows of objects without one. None: of none."""
 
     @property
     def num_prompts(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +36,8 @@ class SamProposer:
     """Asks a member of the SAM family for the masks of every click.
 
     Implements :class:`~sapnet.proposals.proposer.Proposer`. Every image is encoded once. Kinds of prompt that
-    need a box use the given one; a click without one uses the box of the mask with the highest score among
-    the answers to its other prompts, which are decoded first.
+    need a box use that of the prompts (``ImagePrompts.boxes``); a click without one uses the box of the mask
+    with the highest score among the answers to its other prompts, which are decoded first.
 
     The files are found when the proposer is made, so that what is wrong with them shows before any image
     is opened; the weights are loaded at the first image, or by :meth:`load`. A pickled proposer leaves them
@@ -58,7 +56,6 @@ class SamProposer:
         negatives: Whether those are of the same class or of any.
         jitter_pixels: How far jittered points are moved, pixels of the original image.
         jitter_count: Number of jittered prompts per click.
-        boxes: Estimated box of an object by annotation id, ``xyxy``, original frame.
         duplicate_iou: Masks of a click that overlap more than this are one proposal.
         max_per_prompt: The most proposals per click.
         chunk_size: Prompts per call of the mask decoder.
@@ -83,7 +80,6 @@ class SamProposer:
         negatives: NegativeChoice = "same-class",
         jitter_pixels: float = 4.0,
         jitter_count: int = 2,
-        boxes: Mapping[int, Sequence[float]] | None = None,
         duplicate_iou: float = 0.95,
         max_per_prompt: int = 12,
         chunk_size: int = 32,
@@ -99,7 +95,7 @@ class SamProposer:
         check_prompt_settings(kinds, **self._plan)
         check_precision(precision)
         _check_further_settings(
-            boxes or {}, chunk_size=chunk_size, max_per_prompt=max_per_prompt, duplicate_iou=duplicate_iou
+            chunk_size=chunk_size, max_per_prompt=max_per_prompt, duplicate_iou=duplicate_iou
         )
         class_of_transformers(family.model_class)
         self._files = find_checkpoint(family, checkpoint, offline=offline)
@@ -109,7 +105,8 @@ class SamProposer:
             "kinds": list(kinds),
             "multimask": multimask,
             **self._plan,
-            "boxes": None if boxes is None else _digest_of_boxes(boxes),
+            # Boxes that come with the prompts are recorded by whoever adds them (``proposals/boxed.py``).
+            "boxes": None,
             "duplicate_iou": duplicate_iou,
             "max_per_prompt": max_per_prompt,
             "precision": precision,
@@ -118,9 +115,13 @@ class SamProposer:
         self._device = device
         self._precision = precision
         self._chunk_size = chunk_size
-        self._boxes = {int(key): tuple(map(float, box)) for key, box in (boxes or {}).items()}
         self._digest: str | None = None
         self._sam: LoadedSam | None = None
+
+    @property
+    def uses_boxes(self) -> bool:
+        """Whether a kind of prompt asks with the box of the object."""
+        return any(kind in _NEEDS_BOX for kind in self.settings["kinds"])
 
     @property
     def checkpoint_digest(self) -> str:
@@ -166,7 +167,7 @@ class SamProposer:
 
         encoded = encode_image(self.load(), np.ascontiguousarray(image))
         kinds = list(self.settings["kinds"])
-        boxes = self._given_boxes(prompts)
+        boxes = _given_boxes(prompts)
         first = [kind for kind in kinds if kind not in _NEEDS_BOX]
         second = [kind for kind in kinds if kind in _NEEDS_BOX]
         proposals: ImageProposals | None = None
@@ -210,28 +211,22 @@ class SamProposer:
             kinds=[planned.kinds[i] for i in decoded.query.tolist()],
         )
 
-    def _given_boxes(self, prompts: ImagePrompts) -> Float[ndarray, "A 4"]:
-        """Return the estimated box of every click, NaN where there is none or it has no area."""
-        missing = (np.nan,) * 4
-        rows = [self._boxes.get(int(key), missing) for key in prompts.annotation_ids]
-        boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
-        usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return np.where(usable[:, None], boxes, np.nan)
+
+def _given_boxes(prompts: ImagePrompts) -> Float[ndarray, "A 4"]:
+    """Return the estimated box of every click, NaN where there is none or it has no area."""
+    if prompts.boxes is None:
+        return np.full((prompts.num_prompts, 4), np.nan)
+    boxes = np.asarray(prompts.boxes, dtype=np.float64)
+    usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return np.where(usable[:, None], boxes, np.nan)
 
 
-def _check_further_settings(
-    boxes: Mapping[int, Sequence[float]], *, chunk_size: int, max_per_prompt: int, duplicate_iou: float
-) -> None:
+def _check_further_settings(*, chunk_size: int, max_per_prompt: int, duplicate_iou: float) -> None:
     """Refuse settings that cannot be followed, all at once."""
     counts = {"chunk_size": chunk_size, "max_per_prompt": max_per_prompt}
     problems = [f"{name} is {value}, expected at least 1." for name, value in counts.items() if value < 1]
     if not 0.0 < duplicate_iou <= 1.0:
         problems.append(f"duplicate_iou is {duplicate_iou}, expected a number above 0 and up to 1.")
-    problems += [
-        f"The box of annotation {key} has {len(box)} numbers, expected 4 (left, top, right, bottom)."
-        for key, box in boxes.items()
-        if len(box) != 4
-    ]
     if problems:
         raise InputError("the proposer's settings", problems)
 
@@ -256,9 +251,3 @@ def _joined(prompts: ImagePrompts, one: ImageProposals | None, other: ImagePropo
         scores=np.concatenate([one.scores, other.scores]).tolist(),
         kinds=(*one.kinds, *other.kinds),
     )
-
-
-def _digest_of_boxes(boxes: Mapping[int, Sequence[float]]) -> str:
-    """Return a digest of the boxes that does not depend on their order."""
-    rows = sorted([int(key), *map(float, box)] for key, box in boxes.items())
-    return f"sha256:{hashlib.sha256(json.dumps(rows).encode()).hexdigest()}"

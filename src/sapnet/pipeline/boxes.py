@@ -1,0 +1,90 @@
+"""Boxes for a proposer's prompts: learned from the clicks before anything is proposed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sapnet.config import Config
+from sapnet.data.annotations import InstanceSet, PointSet
+from sapnet.engine.enhancing import BOXES_NAME, enhance, origin_of_boxes
+from sapnet.engine.session import SessionOptions
+from sapnet.enhancer.box_file import BoxFile
+from sapnet.errors import InputError
+from sapnet.evaluation.box_quality import box_quality
+from sapnet.proposals.boxed import BoxedProposer, refuse_other_store
+from sapnet.proposals.generate import refuse_missing_images
+from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.sam.proposer import SamProposer
+
+FOLDER_SUFFIX = "-boxes"
+"""The enhancer's run folder is the store's with this behind its name."""
+
+
+@dataclass(frozen=True)
+class PromptBoxes:
+    """Boxes that were made, and the proposer that asks with them."""
+
+    proposer: Proposer
+    """As it was where it asks with no boxes."""
+    path: Path
+    file: BoxFile
+    used: bool
+
+    def figures(self, clicks: PointSet, truth: InstanceSet | None) -> dict[str, Any]:
+        """Say what came out.
+
+        Args:
+            clicks: The clicks.
+            truth: Ground truth to measure the boxes against, if there is any.
+
+        Returns:
+            JSON-compatible figures.
+        """
+        found: dict[str, Any] = {
+            "file": str(self.path),
+            "clicks": len(clicks),
+            "boxes": len(self.file.boxes),
+            "used_by_the_proposer": self.used,
+        }
+        return found if truth is None else found | {"quality": box_quality(clicks, self.file.boxes, truth)}
+
+
+def with_boxes(
+    maker: Proposer, clicks: PointSet, images: Path, out: Path, config: Config, *, options: SessionOptions
+) -> PromptBoxes:
+    """Learn a box for every click, and let a proposer ask with them.
+
+    Args:
+        maker: The proposer.
+        clicks: The clicks.
+        images: Image folder.
+        out: Folder of the store; the enhancer works in one beside it.
+        config: All settings.
+        options: Skip and quiet.
+
+    Returns:
+        The proposer with the boxes where it uses boxes, and the boxes.
+
+    Raises:
+        InputError: No kind of prompt would use the boxes, or as ``engine.enhancing.enhance``.
+        StoreError: The store was made in another way; nothing is learned then.
+        JobError: Training failed.
+    """
+    used = bool(getattr(maker, "uses_boxes", False))
+    if isinstance(maker, SamProposer) and not used:
+        reason = "proposals.boxes: 'enhancer' makes boxes that no prompt uses"
+        raise InputError("the settings", [f"{reason}; add 'box' or 'box+point' to proposals.sam.prompts"])
+    origin = origin_of_boxes(config)
+    if used:
+        refuse_other_store(out, maker, points_digest=clicks.digest, origin=origin)
+    if not options.skip_bad:
+        refuse_missing_images(clicks, images)
+    if isinstance(maker, SamProposer):
+        maker.unload()  # learning needs the memory first
+    folder = out.with_name(out.name + FOLDER_SUFFIX)
+    boxes = enhance(clicks, images, folder, config, inputs={"images": images}, options=options)
+    if used:
+        maker = BoxedProposer(maker, boxes.boxes, origin={**origin, "digest": boxes.digest})
+    return PromptBoxes(maker, folder / BOXES_NAME, boxes, used)
