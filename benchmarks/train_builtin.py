@@ -1,6 +1,7 @@
 """Train the built-in proposer: first the boundary network, then the ranking of its regions.
 
     python benchmarks/train_builtin.py boundaries DATA OUT [--steps 4000] [--batch-size 4] [--side 224]
+    python benchmarks/train_builtin.py head DATA OUT [--steps 2400]
     python benchmarks/train_builtin.py ranking DATA OUT [--photographs 120]
     python benchmarks/train_builtin.py measure DATA [--weights FILE] [--set street4] [--every 3]
 
@@ -24,35 +25,33 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from builtin_photographs import MEASURING_SETS, Pools, photograph_pools, ranking_photographs
 
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
-from sapnet.data.coco_json import parse_extras, read_json
 from sapnet.data.images import read_image
 from sapnet.data.point_sampling import Mode, sample_points
 from sapnet.data.rle import decode_masks
 from sapnet.errors import SapnetError
-from sapnet.proposals.builtin.boundary_data import (
-    BoundaryCrops,
-    ObjectPhotograph,
-    object_photographs,
-    region_photographs,
-)
+from sapnet.proposals.builtin.boundary_data import BoundaryCrops
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
-from sapnet.proposals.builtin.boundary_training import TrainingSettings, train_boundaries
+from sapnet.proposals.builtin.boundary_training import train_boundaries
 from sapnet.proposals.builtin.candidate_features import Candidates
+from sapnet.proposals.builtin.head_data import HeadCrops
+from sapnet.proposals.builtin.head_training import train_head
 from sapnet.proposals.builtin.proposer import BuiltinProposer, WorkingImage, reduce_image
 from sapnet.proposals.builtin.ranking import Ranking
 from sapnet.proposals.builtin.ranking_training import click_examples, fit_ranking, join_examples
+from sapnet.proposals.builtin.training_loop import TrainingSettings
 from sapnet.proposals.builtin.weights import save_weights
 from sapnet.proposals.proposer import Proposer, prompts_of_image
 from sapnet.proposals.quality import bag_quality
 from sapnet.proposals.regions import RegionProposer
 
-MEASURING_SETS = ("street4", "voc20")
-RANKING_SHARE = 4
-"""Every so many-th image id is kept for the ranking."""
 POOL_SHARES = (0.45, 0.2, 0.35)
 """Crops from BSDS500, from completely labelled photographs, from those with one labelled person."""
+HEAD_SHARES = (0.3, 0.3, 0.4)
+"""The same for the promptable head."""
+HEAD_FOLDER = "head"
 
 CLICKS: tuple[tuple[Mode, int], ...] = (
     ("quasi-center", 11),
@@ -70,70 +69,43 @@ def say(line: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def measuring_names(data: Path) -> set[str]:
-    """Return the file names of all photographs that proposers are measured on."""
-    return {
-        image["file_name"]
-        for name in MEASURING_SETS
-        for part in ("train", "val")
-        for image in read_json(data / name / f"instances_{part}.json")["images"]
-    }
-
-
-def usable_objects(data: Path) -> tuple[InstanceSet, np.ndarray, np.ndarray]:
-    """Return the objects, which images may be used (I,), and which are completely labelled (I,)."""
-    instances = load_instances(data / "objects" / "instances_all.json")
-    names = measuring_names(data)
-    images = instances.images
-    allowed = np.array([images.file_names[i] not in names for i in range(len(images))])
-    complete = np.array(["ann_kind" in parse_extras(images.extras[i]) for i in range(len(images))])
-    return instances, allowed, complete
-
-
-def kept_for_ranking(instances: InstanceSet) -> np.ndarray:
-    """Return which images (I,) the boundary network does not see."""
-    return instances.images.ids % RANKING_SHARE == 0
-
-
-def training_crops(data: Path, side: int, seed: int) -> tuple[BoundaryCrops, BoundaryCrops]:
-    """Return crops to train on, and crops of photographs that are not trained on."""
-    instances, allowed, complete = usable_objects(data)
-    photographs = object_photographs(instances, data / "images", complete)
-    held_out = kept_for_ranking(instances)
-
-    def pools(ours: np.ndarray, regions: list) -> list:
-        chosen: list[ObjectPhotograph] = [photographs[i] for i in np.flatnonzero(allowed & ours)]
-        whole = [item for item in chosen if item.complete]
-        return [regions, whole, [item for item in chosen if not item.complete]]
-
-    bsds = data / "bsds500"
-    train = pools(~held_out, region_photographs([bsds / "train", bsds / "val"]))
-    other = pools(held_out, region_photographs([bsds / "test"]))
+def training_pools(data: Path) -> tuple[Pools, Pools]:
+    """Return the photographs to train on and the others, and say how many they are."""
+    train, other = photograph_pools(data)
     say({"photographs": [len(pool) for pool in train], "held_out": [len(pool) for pool in other]})
-    return (
-        BoundaryCrops(train, POOL_SHARES, side=side, seed=seed),
-        BoundaryCrops(other, POOL_SHARES, side=side, seed=seed + 1),
-    )
+    return train, other
 
 
 def train_boundary_network(options: argparse.Namespace) -> None:
     """Run the training of the boundary network."""
-    train, other = training_crops(options.data, options.side, options.seed)
+    train, other = training_pools(options.data)
+    held_out = BoundaryCrops(other, POOL_SHARES, side=options.side, seed=options.seed + 1)
     settings = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
     train_boundaries(
-        train,
+        BoundaryCrops(train, POOL_SHARES, side=options.side, seed=options.seed),
         options.out,
         settings,
-        held_out=[other[number] for number in range(options.held_out)],
+        held_out=[held_out[number] for number in range(options.held_out)],
         report=say,
     )
 
 
-def ranking_photographs(data: Path, most: int) -> tuple[InstanceSet, np.ndarray]:
-    """Return the objects, and the images (rows) for the ranking: complete ones first, then the others."""
-    instances, allowed, complete = usable_objects(data)
-    rows = np.flatnonzero(allowed & kept_for_ranking(instances))
-    return instances, rows[np.argsort(~complete[rows], kind="stable")][:most]
+def train_prompt_head(options: argparse.Namespace) -> None:
+    """Run the training of the promptable head on a trained boundary network."""
+    train, other = training_pools(options.data)
+    shape = {"side": options.side, "queries": options.queries}
+    held_out = HeadCrops(other, HEAD_SHARES, seed=options.seed + 1, **shape)
+    settings = TrainingSettings(
+        steps=options.steps, batch_size=options.batch_size, seed=options.seed, checkpoint_steps=200
+    )
+    train_head(
+        load_trained(options.out),
+        HeadCrops(train, HEAD_SHARES, seed=options.seed, **shape),
+        options.out / HEAD_FOLDER,
+        settings,
+        held_out=[held_out[number] for number in range(options.held_out)],
+        report=say,
+    )
 
 
 def examples_of(
@@ -214,10 +186,8 @@ def load_trained(folder: Path) -> BoundaryNetwork:
     return network.eval()
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_training_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the commands that train a network."""
     boundaries = commands.add_parser("boundaries", help="train the boundary network")
     boundaries.add_argument("data", type=Path)
     boundaries.add_argument("out", type=Path)
@@ -227,6 +197,23 @@ def main() -> int:
     boundaries.add_argument("--held-out", type=int, default=24, help="crops to measure losses on")
     boundaries.add_argument("--seed", type=int, default=0)
     boundaries.set_defaults(run=train_boundary_network)
+    head = commands.add_parser("head", help="train the promptable head")
+    head.add_argument("data", type=Path)
+    head.add_argument("out", type=Path)
+    head.add_argument("--steps", type=int, default=2400)
+    head.add_argument("--batch-size", type=int, default=2)
+    head.add_argument("--side", type=int, default=320)
+    head.add_argument("--queries", type=int, default=20, help="queries per crop")
+    head.add_argument("--held-out", type=int, default=24, help="crops to measure on")
+    head.add_argument("--seed", type=int, default=0)
+    head.set_defaults(run=train_prompt_head)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_training_commands(commands)
     ranking = commands.add_parser("ranking", help="fit the ranking and write the weights")
     ranking.add_argument("data", type=Path)
     ranking.add_argument("out", type=Path)
