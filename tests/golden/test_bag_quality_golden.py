@@ -69,7 +69,17 @@ def test_two_clicks_and_an_empty_bag_by_hand():
     assert quality["kinds"]["a"]["share"] == pytest.approx(3 / 7)
     assert quality["kinds"]["a"]["share_of_top1"] == 1
     assert quality["kinds"]["a"]["mask_oracle"] == pytest.approx((0.75 + 0.25 + 0) / 3)
-    assert quality["kinds"]["b"]["mask_mean"] == pytest.approx((0.5 + 0 + 0 + 1) / 4)
+    kind = quality["kinds"]["b"]
+    assert kind["mask_mean"] == pytest.approx((0.5 + 0 + 0 + 1) / 4)
+    # Of click 1 the third proposal, of click 2 the last three: the first of these misses.
+    assert kind["all"]["mask"] == pytest.approx({"top1": (0.5 + 0 + 0) / 3, "oracle": (0.5 + 1 + 0) / 3})
+    assert kind["all"]["box"] == pytest.approx({"top1": (0.5 + 0 + 0) / 3, "oracle": (0.5 + 1 + 0) / 3})
+    assert kind["medium"]["mask"] == pytest.approx({"top1": 0, "oracle": 1})
+    assert kind["large"]["mask"] == {"top1": None, "oracle": None}
+    part = bag_quality([found], objects, only={2, 3})
+    assert part["all"]["clicks"] == 2
+    assert part["all"]["mask"]["oracle"] == pytest.approx((1 + 0) / 2)
+    assert part["proposals_per_click"] == 2
 
 
 def test_no_images_give_no_figures():

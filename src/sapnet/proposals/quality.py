@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,24 @@ class _BagOverlaps:
     areas: ndarray
     """(C,) ground-truth area of every click, in pixels."""
 
+    def of_kind(self, kind: str) -> _BagOverlaps:
+        """The same clicks with the proposals of one kind alone, ranked among themselves."""
+        rows = np.flatnonzero(self.kinds == kind)
+        # The rows of a click follow each other, best first.
+        _, first, counts = np.unique(self.click[rows], return_index=True, return_counts=True)
+        return _BagOverlaps(
+            mask_iou=self.mask_iou[rows],
+            box_iou=self.box_iou[rows],
+            click=self.click[rows],
+            rank=np.arange(len(rows)) - np.repeat(first, counts),
+            kinds=self.kinds[rows],
+            areas=self.areas,
+        )
 
-def bag_quality(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> dict[str, Any]:
+
+def bag_quality(
+    bags: Iterable[ImageProposals], gt_instances: InstanceSet, *, only: Container[int] | None = None
+) -> dict[str, Any]:
     """Measure bags of proposals against ground truth.
 
     Every click whose annotation id is a non-crowd instance counts, an empty bag with overlap 0.
@@ -47,37 +63,39 @@ def bag_quality(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> di
     Args:
         bags: The proposals of each image: a store or any iterable.
         gt_instances: Ground truth of the same annotation ids.
+        only: Annotation ids of the clicks that count; all where None.
 
     Returns:
         ``{"all" | "small" | "medium" | "large": {"clicks", "mask": {"top1", "best_of_3",
         "best_of_6", "best_of_12", "oracle"}, "box": {...}, "below_half"}, "kinds": {kind: {"share",
-        "share_of_top1", "mask_mean", "mask_oracle"}}, "proposals_per_click"}``; ``below_half`` is the
-        share of clicks whose best mask overlaps less than 0.5. None where there are no clicks.
+        "share_of_top1", "mask_mean", "mask_oracle", "all" | "small" | "medium" | "large": {"mask":
+        {"top1", "oracle"}, "box": {...}}}}, "proposals_per_click"}``; ``below_half`` is the share of
+        clicks whose best mask overlaps less than 0.5. Figures of a kind are those of bags that hold no
+        other kind. None where there are no clicks.
     """
-    overlaps = _overlaps(bags, gt_instances)
+    overlaps = _overlaps(bags, gt_instances, only)
     size_of = np.digitize(overlaps.areas, [_SMALL, _LARGE])
-    best = {
-        "mask": _best_by_depth(overlaps.mask_iou, overlaps),
-        "box": _best_by_depth(overlaps.box_iou, overlaps),
-    }
     groups = {
         "all": np.ones(len(overlaps.areas), dtype=bool),
         **{name: size_of == i for i, name in enumerate(("small", "medium", "large"))},
     }
+    best = _best(overlaps)
     result: dict[str, Any] = {}
     for name, member in groups.items():
-        figures: dict[str, Any] = {"clicks": int(member.sum())}
-        for what, columns in best.items():
-            figures[what] = {depth: _mean(values[member]) for depth, values in columns.items()}
+        figures: dict[str, Any] = {"clicks": int(member.sum())} | _means(best, member)
         figures["below_half"] = _mean(best["mask"]["oracle"][member] < _HIT)
         result[name] = figures
-    result["kinds"] = _by_kind(overlaps)
+    result["kinds"] = {
+        kind: _of_kind(overlaps, kind, groups) for kind in np.unique(overlaps.kinds).tolist()
+    }
     clicks = len(overlaps.areas)
     result["proposals_per_click"] = len(overlaps.click) / clicks if clicks else None
     return result
 
 
-def _overlaps(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> _BagOverlaps:
+def _overlaps(
+    bags: Iterable[ImageProposals], gt_instances: InstanceSet, only: Container[int] | None
+) -> _BagOverlaps:
     """Compare every proposal with its click's ground truth, bag by bag to bound memory."""
     usable = np.flatnonzero(~gt_instances.iscrowd)
     row_of = dict(zip(gt_instances.annotation_ids[usable].tolist(), usable.tolist(), strict=True))
@@ -87,7 +105,7 @@ def _overlaps(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> _Bag
     for bag in bags:
         size = list(bag.image_size)
         for prompt, annotation_id in enumerate(bag.annotation_ids.tolist()):
-            if annotation_id not in row_of:
+            if annotation_id not in row_of or (only is not None and annotation_id not in only):
                 continue
             gt_counts = gt_instances.counts[row_of[annotation_id]]
             rows = bag.of_prompt(prompt)
@@ -110,6 +128,14 @@ def _overlaps(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> _Bag
     )
 
 
+def _best(overlaps: _BagOverlaps) -> dict[str, dict[str, ndarray]]:
+    """Return the best overlaps (C,) of masks and of boxes by depth."""
+    return {
+        "mask": _best_by_depth(overlaps.mask_iou, overlaps),
+        "box": _best_by_depth(overlaps.box_iou, overlaps),
+    }
+
+
 def _best_by_depth(iou: ndarray, overlaps: _BagOverlaps) -> dict[str, ndarray]:
     """Return the best overlap of each click (C,) among its first 1, 3, 6, 12 and all proposals."""
     depths = {"top1": 1, **{f"best_of_{depth}": depth for depth in _DEPTHS}, "oracle": len(iou) + 1}
@@ -122,19 +148,27 @@ def _best_by_depth(iou: ndarray, overlaps: _BagOverlaps) -> dict[str, ndarray]:
     return columns
 
 
-def _by_kind(overlaps: _BagOverlaps) -> dict[str, dict[str, Any]]:
-    result = {}
-    for kind in np.unique(overlaps.kinds).tolist():
-        member = overlaps.kinds == kind
-        best = np.zeros(len(overlaps.areas))
-        np.maximum.at(best, overlaps.click[member], overlaps.mask_iou[member])
-        result[kind] = {
-            "share": _mean(member),
-            "share_of_top1": _mean(member[overlaps.rank == 0]),
-            "mask_mean": _mean(overlaps.mask_iou[member]),
-            "mask_oracle": _mean(best),
-        }
-    return result
+def _means(best: dict[str, dict[str, ndarray]], member: ndarray) -> dict[str, dict[str, float | None]]:
+    return {
+        what: {depth: _mean(values[member]) for depth, values in columns.items()}
+        for what, columns in best.items()
+    }
+
+
+def _of_kind(overlaps: _BagOverlaps, kind: str, groups: dict[str, ndarray]) -> dict[str, Any]:
+    alone = overlaps.of_kind(kind)
+    member = overlaps.kinds == kind
+    best = {
+        what: {depth: columns[depth] for depth in ("top1", "oracle")}
+        for what, columns in _best(alone).items()
+    }
+    return {
+        "share": _mean(member),
+        "share_of_top1": _mean(member[overlaps.rank == 0]),
+        "mask_mean": _mean(alone.mask_iou),
+        "mask_oracle": _mean(best["mask"]["oracle"]),
+        **{name: _means(best, rows) for name, rows in groups.items()},
+    }
 
 
 def _box_iou(boxes: ndarray, gt_box: ndarray) -> ndarray:
