@@ -41,7 +41,7 @@ OPTIONS = {
     "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"},
     "predict": COMMON | {"--model", "--out", "--draw", "--skip-bad"},
     "evaluate": COMMON | {"--predictions", "--labels", "--instances", "--protocol", "--proposals"},
-    "report": COMMON | {"--out"},
+    "report": COMMON | {"--out", "--points", "--images", "--instances"},
     "config show": COMMON | SETTINGS,
     "config check": COMMON | SETTINGS,
     "doctor": COMMON,

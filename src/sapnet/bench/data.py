@@ -47,18 +47,47 @@ class BenchData:
             DataError: Something is missing or wrong.
         """
         problems = [f"{folder / name}: not found" for name in _FILES if not (folder / name).is_file()]
-        places = [place for place in (folder / "images", folder.parent / "images") if place.is_dir()]
-        if not places:
-            problems.append(f"{folder / 'images'}: no such folder, nor one beside {folder}")
+        images = images_of(folder, problems)
         if problems:
             raise DataError(str(folder), problems)
         return cls(
             points=load_points(folder / _FILES[0]),
             instances=load_instances(folder / _FILES[1]),
             validation=load_instances(folder / _FILES[2]),
-            images=places[0],
+            images=images,
             folder=folder,
         )
+
+
+def images_of(folder: Path, problems: list[str]) -> Path:
+    """Find the images of a data set: in its ``images`` folder or the one beside it.
+
+    Args:
+        folder: Of the data set.
+        problems: Told if there is neither.
+    """
+    places = (folder / "images", folder.resolve().parent / "images")
+    if not any(place.is_dir() for place in places):
+        problems.append(f"{places[0]}: no such folder, nor one beside {folder}")
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def proposer_of(source: Source, instances: InstanceSet, seed: int, config: Config) -> Proposer:
+    """Make the proposer of a source.
+
+    Args:
+        source: Where the proposals come from.
+        instances: Ground truth, for those that are drawn from it.
+        seed: Seed of the simulation; the other sources have none.
+        config: Settings of the proposer.
+    """
+    makers: dict[Source, Callable[[], Proposer]] = {
+        "simulated": lambda: SimulatedProposer(instances, seed=seed),
+        "regions": lambda: build_proposer(config.proposals.model_copy(update={"name": "regions"})),
+        "builtin": lambda: build_proposer(config.proposals.model_copy(update={"name": "builtin"})),
+        "ground-truth": lambda: GroundTruthProposer(instances),
+    }
+    return makers[source]()
 
 
 def proposals_of(
@@ -77,18 +106,12 @@ def proposals_of(
     Returns:
         The store's folder.
     """
-    makers: dict[Source, Callable[[], Proposer]] = {
-        "simulated": lambda: SimulatedProposer(data.instances, seed=seed),
-        "regions": lambda: build_proposer(config.proposals.model_copy(update={"name": "regions"})),
-        "builtin": lambda: build_proposer(config.proposals.model_copy(update={"name": "builtin"})),
-        "ground-truth": lambda: GroundTruthProposer(data.instances),
-    }
     folder = out / (f"{source}-{seed}" if source == "simulated" else source)
     with Progress(len(data.points.images), f"propose {source}", quiet=quiet) as progress:
         generate_proposals(
             data.points,
             data.images,
-            makers[source](),
+            proposer_of(source, data.instances, seed, config),
             folder,
             progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
         )

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
+from sapnet.bench.bags import BAGS_NAME, run_bags
+from sapnet.bench.changes import with_changes
 from sapnet.bench.data import BenchData, Source, proposals_of, training_data
 from sapnet.bench.kept import origin_of, read_kept, read_picks, write_kept, write_picks
 from sapnet.config import Config
@@ -96,7 +98,7 @@ EXPERIMENTS: dict[str, tuple[Row, ...]] = {
     "segmenters-regions": _segmenter_rows("regions"),
     "segmenters-builtin": _segmenter_rows("builtin"),
 }
-"""Rows of every experiment."""
+"""Rows of every experiment that trains; ``bags`` has its own (``bench/bags.py``)."""
 
 
 def run_bench(
@@ -105,8 +107,8 @@ def run_bench(
     """Run an experiment and write ``bench.json``.
 
     Args:
-        name: One of ``EXPERIMENTS``.
-        folder: Data set, see ``BenchData.load``.
+        name: One of ``EXPERIMENTS``, or ``bags``.
+        folder: Data set, see ``BenchData.load`` (of ``bags``: ``run_bags``).
         out: Rows and stores, which experiments share, go here, ``bench.json`` to ``out / name``.
         config: Settings that rows change; its seed is the first of ``seeds``.
         seeds: How many seeds.
@@ -118,9 +120,14 @@ def run_bench(
     Raises:
         InputError: The experiment is unknown, the data are wrong, or kept figures are of others.
     """
-    if name not in EXPERIMENTS:
-        reason = f"no experiment {name!r}{nearest(name, EXPERIMENTS)}; there are {', '.join(EXPERIMENTS)}"
+    known = [*EXPERIMENTS, BAGS_NAME]
+    if name not in known:
+        reason = f"no experiment {name!r}{nearest(name, known)}; there are {', '.join(known)}"
         raise InputError("the command line", [reason])
+    if name == BAGS_NAME:
+        if seeds != 1:
+            raise InputError("the command line", [f"{name} trains nothing: leave out --seeds {seeds}"])
+        return run_bags(folder, out, config, quiet=quiet)
     data = BenchData.load(folder)
     rows = []
     for row in EXPERIMENTS[name]:
@@ -139,23 +146,6 @@ def run_bench(
         }
         write_json_atomic(out / name / BENCH_NAME, content, indent=1)
     return content
-
-
-def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Return settings with some changed, validated anew.
-
-    Args:
-        config: The settings.
-        changes: Nested like a config file.
-    """
-
-    def merge(old: Any, new: Any) -> Any:
-        if isinstance(old, dict) and isinstance(new, Mapping):
-            return old | {key: merge(old.get(key), value) for key, value in new.items()}
-        return new
-
-    merged = merge(json.loads(config.model_dump_json()), changes)
-    return Config.model_validate_json(json.dumps(merged))
 
 
 def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool) -> dict[str, Any]:

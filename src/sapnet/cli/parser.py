@@ -128,7 +128,10 @@ def _add_result_verbs(group: Any) -> None:
     _input(evaluate, "--proposals", "DIR", "with --labels: store for SAM-top1 and the best proposal", False)
 
     report = _verb(group, "report", verbs.report, "write one self-contained HTML file")
-    _input(report, "run", "RUN_OR_BENCH", "folder of a run or of a benchmark")
+    _input(report, "run", "RUN_OR_BENCH", "folder of a run or of a benchmark, or a proposal store")
+    _input(report, "--points", "points.json", "of a store: the points file it was made from", False)
+    _input(report, "--images", "DIR", "of a store: the folder of its images", False)
+    _input(report, "--instances", "gt.json", "of a store: ground truth, to show overlaps", False)
     _output(report, "report.html", "file to write")
 
 

@@ -196,10 +196,13 @@ def evaluate(args: argparse.Namespace) -> Outcome:
 
 def report(args: argparse.Namespace) -> Outcome:
     """``sapnet report``: one self-contained HTML file."""
-    _require_existing(args, "run")
+    _require_existing(args, "run", "points", "images", "instances")
     from sapnet import pipeline
 
-    return Outcome(pipeline.report(run=args.run, out=args.out))
+    figures = pipeline.report(
+        run=args.run, out=args.out, points=args.points, images=args.images, instances=args.instances
+    )
+    return Outcome(figures)
 
 
 def config_show(args: argparse.Namespace) -> Outcome:

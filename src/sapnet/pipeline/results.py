@@ -210,15 +210,29 @@ def evaluate(
     return evaluate_labels(str(labels), instances, store)
 
 
-def report(run: Path, out: Path) -> dict[str, Any]:
-    """Write the HTML report of a run or benchmark (``sapnet report``).
+def report(
+    run: Path,
+    out: Path,
+    *,
+    points: Path | None = None,
+    images: Path | None = None,
+    instances: Path | None = None,
+) -> dict[str, Any]:
+    """Write the HTML report of a run, a benchmark or a proposal store (``sapnet report``).
 
     Args:
-        run: Run or benchmark folder.
+        run: Run or benchmark folder, or proposal store.
         out: HTML file.
+        points: Of a store: the points file it was made from.
+        images: Of a store: the folder of its images.
+        instances: Of a store: ground truth, if overlaps are to be shown.
 
     Returns:
         The path.
     """
-    written = write_report(run, out, default_settings=Config().model_dump(mode="json"))
+    places = {
+        name: None if path is None else Path(path)
+        for name, path in (("points", points), ("images", images), ("instances", instances))
+    }
+    written = write_report(run, out, default_settings=Config().model_dump(mode="json"), **places)
     return {"out": str(written)}

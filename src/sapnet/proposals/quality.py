@@ -34,6 +34,8 @@ class _BagOverlaps:
     kinds: ndarray
     areas: ndarray
     """(C,) ground-truth area of every click, in pixels."""
+    annotation_ids: ndarray
+    """(C,) ids of the clicks."""
 
     def of_kind(self, kind: str) -> _BagOverlaps:
         """The same clicks with the proposals of one kind alone, ranked among themselves."""
@@ -47,6 +49,7 @@ class _BagOverlaps:
             rank=np.arange(len(rows)) - np.repeat(first, counts),
             kinds=self.kinds[rows],
             areas=self.areas,
+            annotation_ids=self.annotation_ids,
         )
 
 
@@ -93,6 +96,18 @@ def bag_quality(
     return result
 
 
+def best_overlaps(bags: Iterable[ImageProposals], gt_instances: InstanceSet) -> dict[int, float]:
+    """Return the IoU of the best mask of every click, by annotation id; 0 for an empty bag.
+
+    Args:
+        bags: The proposals of each image: a store or any iterable.
+        gt_instances: Ground truth of the same annotation ids; crowds do not count.
+    """
+    overlaps = _overlaps(bags, gt_instances, None)
+    best = _best_by_depth(overlaps.mask_iou, overlaps)["oracle"]
+    return dict(zip(overlaps.annotation_ids.tolist(), best.tolist(), strict=True))
+
+
 def _overlaps(
     bags: Iterable[ImageProposals], gt_instances: InstanceSet, only: Container[int] | None
 ) -> _BagOverlaps:
@@ -102,6 +117,7 @@ def _overlaps(
     mask_iou, box_iou, click, rank = [], [], [], []
     kinds: list[str] = []
     areas: list[float] = []
+    annotation_ids: list[int] = []
     for bag in bags:
         size = list(bag.image_size)
         for prompt, annotation_id in enumerate(bag.annotation_ids.tolist()):
@@ -118,6 +134,7 @@ def _overlaps(
                 rank.append(np.arange(len(encoded)))
                 kinds.extend(bag.kinds[rows])
             areas.append(float(gt_instances.areas[row_of[annotation_id]]))
+            annotation_ids.append(annotation_id)
     return _BagOverlaps(
         mask_iou=np.concatenate([*mask_iou, np.zeros(0)]),
         box_iou=np.concatenate([*box_iou, np.zeros(0)]),
@@ -125,6 +142,7 @@ def _overlaps(
         rank=np.concatenate([*rank, np.zeros(0)]).astype(np.int64),
         kinds=np.asarray(kinds, dtype=str),
         areas=np.asarray(areas, dtype=np.float64),
+        annotation_ids=np.asarray(annotation_ids, dtype=np.int64),
     )
 
 

@@ -1,4 +1,4 @@
-"""The report of a benchmark: one table of means and spreads over seeds."""
+"""The report of a benchmark: one table of means and spreads over seeds, or the tables of ``bags``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.errors import InputError
+from sapnet.report.bags import Section, benchmark_sections
 from sapnet.report.figures import bar_chart
-from sapnet.report.markup import NOTHING, Markup, section, table
+from sapnet.report.markup import NOTHING, section, table
+from sapnet.report.pictures import Album
 from sapnet.report.run_contents import read_object
 
 BENCH_FILE = "bench.json"
 
 
-def bench_sections(folder: Path) -> tuple[str, list[Markup]]:
+def bench_sections(folder: Path) -> tuple[str, list[Section]]:
     """Return title and sections of a benchmark folder.
 
     Args:
         folder: Holds ``bench.json``: ``name``, ``rows`` (each ``label`` and ``metrics``: name to
             ``mean``, ``spread``, ``values``), and anything else worth recording. ``simulated`` or
-            ``proposer: simulated``, of the benchmark or of a row, marks simulated proposals.
+            ``proposer: simulated``, of the benchmark or of a row, marks simulated proposals. With
+            ``tables`` it is the experiment ``bags``.
 
     Raises:
         InputError: The file is damaged or has no rows.
@@ -32,6 +35,8 @@ def bench_sections(folder: Path) -> tuple[str, list[Markup]]:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(str(folder / BENCH_FILE), ["expected an object with a list under 'rows'"])
     name = str(content.get("name", folder.name))
+    if "tables" in content:
+        return f"Benchmark {name} on {content['data']}", benchmark_sections(content, Album())
     words = ", simulated proposals" if _simulated(content) else ""
     metrics = list(dict.fromkeys(key for row in rows for key in row.get("metrics", {})))
     table_rows = [
@@ -45,12 +50,11 @@ def bench_sections(folder: Path) -> tuple[str, list[Markup]]:
         for metric in metrics[:2]
         if (bars := _bars(rows, content, metric))
     ]
-    sections = [section("results", f"Results{words}", *parts)]
+    sections: list[Section] = [("results", "Results", section("results", f"Results{words}", *parts))]
     other = [[key, str(value)] for key, value in content.items() if key not in ("name", "rows")]
     if other:
-        sections.append(
-            section("settings", "What was run", table("Record of the benchmark", ["", "Value"], other))
-        )
+        record = table("Record of the benchmark", ["", "Value"], other)
+        sections.append(("settings", "What was run", section("settings", "What was run", record)))
     return f"Benchmark {name}", sections
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from sapnet.data.annotations import InstanceSet
-from sapnet.data.rle import decode_masks, mask_box, segmentation_to_counts
+from sapnet.data.rle import decode_masks, segmentation_to_counts
 from sapnet.errors import StoreError
 from sapnet.evaluation.matching import mask_iou_matrix, to_rles
 from sapnet.report.markup import Markup, join, section, tag
@@ -20,10 +19,10 @@ from sapnet.report.pictures import (
     TOP_SCORE_COLOR,
     TRUTH_COLOR,
     Album,
-    crop_around,
+    object_window,
     panel,
 )
-from sapnet.report.run_contents import RunContents
+from sapnet.report.run_contents import RunContents, truth_of
 
 WORST, GAINS, RANDOM = 12, 8, 8
 """How many examples of each kind are shown."""
@@ -186,18 +185,8 @@ def _article(run: RunContents, example: _Example, views: list[Markup], strip: li
 
 def _window(example: _Example, size: tuple[int, int]) -> tuple[slice, slice]:
     """Return a crop around the masks; a mask far larger than the object is cut off."""
-    first, *others = (counts for counts in (example.truth, example.pick, *example.counts[:1]) if counts)
-    boxes = mask_box([first, *others], size)
-    boxes = boxes[boxes[:, 2] > boxes[:, 0]]
-    if example.click is not None:
-        x, y = example.click
-        boxes = np.concatenate([boxes, [[x - 8, y - 8, x + 8, y + 8]]])
-    if not len(boxes):
-        return slice(0, size[0]), slice(0, size[1])
-    reach = 1.5 * max(16.0, float((boxes[0, 2:] - boxes[0, :2]).max()))
-    low, high = boxes[0, :2] - reach, boxes[0, 2:] + reach
-    boxes[:, :2], boxes[:, 2:] = np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)
-    return crop_around(boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)], size)
+    masks = [counts for counts in (example.truth, example.pick, *example.counts[:1]) if counts]
+    return object_window(masks, example.click, size)
 
 
 def _shown_rows(example: _Example) -> list[int]:
@@ -229,7 +218,7 @@ def _example(
         click=label.get("point"),
         pick=pick,
         score=label.get("score"),
-        truth=_truth(run.instances, label["id"], size),
+        truth=truth_of(run.instances, label["id"], size),
         counts=counts,
         scores=scores,
         kinds=kinds,
@@ -252,12 +241,3 @@ def _bag(
         return nothing
     rows = proposals.of_prompt(int(prompt[0]))
     return proposals.counts[rows], proposals.scores[rows], proposals.kinds[rows]
-
-
-def _truth(instances: InstanceSet | None, annotation_id: int, size: tuple[int, int]) -> bytes | None:
-    if instances is None:
-        return None
-    rows = np.flatnonzero(instances.annotation_ids == annotation_id)
-    if not len(rows) or instances.images.size(int(instances.annotation_image_index[rows[0]])) != size:
-        return None
-    return instances.counts[int(rows[0])]

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from sapnet.data.images import read_image
+from sapnet.data.rle import mask_box
 from sapnet.errors import DataError
 from sapnet.report.markup import Markup, tag
 from sapnet.visualize import Color, draw_click, draw_mask
@@ -107,6 +108,29 @@ def crop_around(
     start = np.clip((low + high) / 2 - sides / 2, 0, limits - sides).astype(int)
     stop = np.minimum(start + np.ceil(sides).astype(int), limits.astype(int))
     return slice(int(start[1]), int(stop[1])), slice(int(start[0]), int(stop[0]))
+
+
+def object_window(
+    masks: Sequence[bytes], click: Sequence[float] | None, size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return a crop around an object; masks far larger than the first are cut off.
+
+    Args:
+        masks: Compressed run lengths; the first says how large the object is.
+        click: ``(x, y)`` in pixels, or None.
+        size: ``(height, width)`` of the image.
+    """
+    boxes = mask_box(masks, size) if masks else np.zeros((0, 4))
+    boxes = boxes[boxes[:, 2] > boxes[:, 0]]
+    if click is not None:
+        x, y = click
+        boxes = np.concatenate([boxes, [[x - 8, y - 8, x + 8, y + 8]]])
+    if not len(boxes):
+        return slice(0, size[0]), slice(0, size[1])
+    reach = 1.5 * max(16.0, float((boxes[0, 2:] - boxes[0, :2]).max()))
+    low, high = boxes[0, :2] - reach, boxes[0, 2:] + reach
+    boxes[:, :2], boxes[:, 2:] = np.maximum(boxes[:, :2], low), np.minimum(boxes[:, 2:], high)
+    return crop_around(boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)], size)
 
 
 def panel(

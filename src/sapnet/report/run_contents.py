@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -198,3 +199,22 @@ def _read_yaml(run: RunContents, name: str) -> Mapping[str, Any] | None:
         run.missing.append(f"{name} is damaged: {error}.")
         return None
     return content if isinstance(content, Mapping) else {}
+
+
+def truth_of(instances: InstanceSet | None, annotation_id: int, size: tuple[int, int]) -> bytes | None:
+    """Return the ground-truth mask of a click.
+
+    Args:
+        instances: Ground truth, or None.
+        annotation_id: Of the click.
+        size: ``(height, width)`` that the image has.
+
+    Returns:
+        Compressed run lengths; None where there is no such mask at this size.
+    """
+    if instances is None:
+        return None
+    rows = np.flatnonzero(instances.annotation_ids == annotation_id)
+    if not len(rows) or instances.images.size(int(instances.annotation_image_index[rows[0]])) != size:
+        return None
+    return instances.counts[int(rows[0])]
