@@ -89,13 +89,18 @@ def _masks(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
 def _by_size(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
     depths = ("top1", "best_of_3", "best_of_6", "best_of_12")
     counts = {size: rows[0]["quality"][size]["clicks"] for size in _SIZES}
-    header = ["Proposer", *(f"{_DEPTHS[depth]}, {size}" for depth in depths for size in _SIZES)]
-    cells = [
-        [row["label"], *(row["quality"][size]["mask"][depth] for depth in depths for size in _SIZES)]
-        for row in rows
-    ]
-    words = ", ".join(f"{count} {size}" for size, count in counts.items())
-    return _table(f"Mask mIoU by size, {points} points ({words})", header, cells)
+    header = ["Proposer", *(_DEPTHS[depth] for depth in depths), "best under 0.5"]
+    cells = []
+    for row in rows:
+        sizes = [row["quality"][size] for size in _SIZES]
+        figures = [_abreast([figures["mask"][depth] for figures in sizes]) for depth in depths]
+        cells.append([row["label"], *figures, _abreast([figures["below_half"] for figures in sizes])])
+    words = " / ".join(f"{count} {size}" for size, count in counts.items())
+    return _table(f"Mask mIoU, small / medium / large, {points} points ({words})", header, cells)
+
+
+def _abreast(figures: Sequence[float | None]) -> str:
+    return " / ".join(_words(figure) for figure in figures)
 
 
 def _boxes(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -106,7 +111,7 @@ def _boxes(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
 def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
     header = ["Proposer", "kind", "share of proposals", "share of top-1"]
     header += [f"{what} {depth}" for what in ("mask", "box") for depth in ("top-1", "best of all")]
-    header += [f"mask best of all, {size}" for size in _SIZES]
+    header.append("mask best of all, small / medium / large")
     cells = [
         [
             row["label"],
@@ -114,7 +119,7 @@ def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
             figures["share"],
             figures["share_of_top1"],
             *(figures["all"][what][depth] for what in ("mask", "box") for depth in ("top1", "oracle")),
-            *(figures[size]["mask"]["oracle"] for size in _SIZES),
+            _abreast([figures[size]["mask"]["oracle"] for size in _SIZES]),
         ]
         for row in rows
         for kind, figures in row["quality"]["kinds"].items()
