@@ -13,7 +13,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["sapnet.structures", "sapnet.ops", "sapnet.mil", "sapnet.losses"],
+    ["sapnet.structures", "sapnet.ops", "sapnet.mil", "sapnet.losses", "sapnet.enhancer"],
     "beartype.beartype",
 )
 

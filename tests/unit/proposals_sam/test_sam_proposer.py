@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,9 +69,10 @@ def test_every_kind_of_prompt_fills_the_bag_and_is_recorded(sam2):
 def test_boxes_come_from_the_best_mask_where_none_are_estimated(checkpoints):
     image, prompts = photo(), three_clicks()
     points = proposer_of(checkpoints).propose(image, prompts)
-    best = {i + 1: points.boxes[points.of_prompt(i).start].tolist() for i in range(3)}
-    guessed = proposer_of(checkpoints, kinds=("box",)).propose(image, prompts)
-    given = proposer_of(checkpoints, kinds=("box",), boxes=best).propose(image, prompts)
+    best = np.stack([points.boxes[points.of_prompt(i).start] for i in range(3)]).astype(float)
+    boxed = proposer_of(checkpoints, kinds=("box",))
+    guessed = boxed.propose(image, prompts)
+    given = boxed.propose(image, replace(prompts, boxes=best))
     assert set(guessed.kinds) == {"box"}
     assert same(guessed, given)
 
@@ -83,14 +85,21 @@ def test_estimated_boxes_are_used_and_only_missing_ones_guessed(checkpoints, mon
         "decode_prompts",
         lambda s, e, planned, **k: asked.append(planned) or decode(s, e, planned, **k),
     )
-    boxes = {1: (5.0, 5.0, 30.0, 20.0), 2: (30.0, 20.0, 60.0, 40.0), 3: (60.0, 30.0, 80.0, 48.0)}
-    proposer_of(checkpoints, kinds=("box",), boxes=boxes).propose(photo(), three_clicks())
-    assert [plan.boxes.tolist() for plan in asked] == [[list(box) for box in boxes.values()]]
-    asked.clear()
-    boxes[2] = (30.0, 20.0, 30.0, 40.0)  # no area
-    proposer_of(checkpoints, kinds=("box",), boxes=boxes).propose(photo(), three_clicks())
-    assert [plan.kinds for plan in asked] == [("point",) * 3, ("box",) * 3]
-    assert asked[1].boxes[0].tolist() == list(boxes[1])
+    boxes = np.array([(5.0, 5.0, 30.0, 20.0), (30.0, 20.0, 60.0, 40.0), (60.0, 30.0, 80.0, 48.0)])
+    boxed = proposer_of(checkpoints, kinds=("box",))
+    boxed.propose(photo(), replace(three_clicks(), boxes=boxes))
+    assert [plan.boxes.tolist() for plan in asked] == [boxes.tolist()]
+    for nothing in ((30.0, 20.0, 30.0, 40.0), (np.nan,) * 4):
+        asked.clear()
+        boxes[1] = nothing
+        boxed.propose(photo(), replace(three_clicks(), boxes=boxes))
+        assert [plan.kinds for plan in asked] == [("point",) * 3, ("box",) * 3]
+        assert asked[1].boxes[0].tolist() == boxes[0].tolist()
+
+
+def test_a_proposer_says_whether_it_asks_with_boxes(checkpoints):
+    assert proposer_of(checkpoints, kinds=("point", "box+point")).uses_boxes
+    assert not proposer_of(checkpoints, kinds=("point", "jittered")).uses_boxes
 
 
 def test_near_duplicates_are_merged_and_bags_bounded(checkpoints, sam2):
@@ -167,8 +176,6 @@ def test_settings_are_json_and_tell_apart_what_changes_proposals(checkpoints):
         {"negatives": "all"},
         {"jitter_pixels": 1.0},
         {"jitter_count": 1},
-        {"boxes": {1: (0.0, 0.0, 5.0, 5.0)}},
-        {"boxes": {1: (0.0, 0.0, 5.0, 6.0)}},
         {"duplicate_iou": 0.5},
         {"max_per_prompt": 3},
         {"precision": "bf16"},
@@ -183,8 +190,8 @@ def test_settings_are_json_and_tell_apart_what_changes_proposals(checkpoints):
 
 def test_wrong_settings_are_listed_at_once(checkpoints):
     with pytest.raises(InputError) as caught:
-        proposer_of(checkpoints, chunk_size=0, max_per_prompt=0, duplicate_iou=1.5, boxes={4: (1.0, 2.0)})
-    assert len(caught.value.problems) == 4
+        proposer_of(checkpoints, chunk_size=0, max_per_prompt=0, duplicate_iou=1.5)
+    assert len(caught.value.problems) == 3
     with pytest.raises(InputError, match="did you mean 'jittered'"):
         proposer_of(checkpoints, kinds=("jitter",))
     with pytest.raises(InputError, match="expected no, bf16, fp16"):
