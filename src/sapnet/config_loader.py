@@ -175,7 +175,8 @@ def _similar_key(location: Location) -> str:
             return ""
         section = child
     by_leaf: dict[str, str] = {}
-    for key in _keys(Config):
+    # Of several keys with the name, one near the top is more likely meant.
+    for key in sorted(_keys(Config), key=lambda key: key.count(".")):
         by_leaf.setdefault(key.rpartition(".")[2], key)
     if wrong in by_leaf:
         return f" (did you mean {by_leaf[wrong]!r}?)"

@@ -12,7 +12,6 @@ from proposal_builders import BoxProposer
 from sapnet import pipeline
 from sapnet.engine import enhancing, loop, step
 from sapnet.errors import CheckpointError, DataError, InputError, StoreError
-from sapnet.pipeline import boxes as boxes_pipeline
 from sapnet.pipeline import proposing
 from training_builders import tiny_config, write_tiny_data
 
@@ -128,7 +127,6 @@ def test_prompts_that_need_no_box_are_told(data, tmp_path, monkeypatch):
     class Sam(BoxProposer):
         uses_boxes = False
 
-    monkeypatch.setattr(boxes_pipeline, "SamProposer", Sam)
     monkeypatch.setattr(proposing, "build_proposer", lambda *_, **__: Sam())
     with pytest.raises(InputError, match=r"add 'box' or 'box\+point' to proposals\.sam\.prompts"):
         propose(data, tmp_path / "store")

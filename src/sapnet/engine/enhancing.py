@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import Accelerator
 
 from sapnet.build_enhancer import build_enhancer, build_enhancer_dataset, enhancer_settings
 from sapnet.config import Config
@@ -19,6 +20,7 @@ from sapnet.engine.session import SessionOptions
 from sapnet.engine.train import fit
 from sapnet.enhancer.box_file import BoxFile, load_boxes, save_boxes
 from sapnet.enhancer.estimating import estimate_boxes
+from sapnet.enhancer.network import PointToBox
 from sapnet.models.sapnet import SapNet
 
 BOXES_NAME = "boxes.json"
@@ -86,21 +88,7 @@ def enhance(
     if accelerator.is_main_process:
         prepare_run_folder(folder, settings, environment, resume=True)
     accelerator.wait_for_everyone()
-    torch.manual_seed(settings.seed)
-    model = build_enhancer(settings, num_classes=len(points.categories))
-    if len(points):
-        fit(
-            # The loop asks for no more than a backbone and loss sums.
-            cast(SapNet, model),
-            build_enhancer_dataset(settings, points, images_dir, training=True),
-            folder,
-            settings,
-            accelerator=accelerator,
-            plan=[EpochPlan("selection")] * settings.training.epochs,
-            skip_bad=options.skip_bad,
-            quiet=options.quiet,
-            title="learn boxes",
-        )
+    model = _learn(points, images_dir, folder, settings, accelerator, options)
     if accelerator.is_main_process:
         found = estimate_boxes(
             model,
@@ -115,3 +103,31 @@ def enhance(
         save_boxes(target, points, found, settings=origin_of_boxes(config))
     accelerator.wait_for_everyone()
     return load_boxes(target)
+
+
+def _learn(
+    points: PointSet,
+    images_dir: Path,
+    folder: Path,
+    settings: Config,
+    accelerator: Accelerator,
+    options: SessionOptions,
+) -> PointToBox:
+    """Train the network, from its newest checkpoint if there is one."""
+    torch.manual_seed(settings.seed)
+    model = build_enhancer(settings, num_classes=len(points.categories))
+    if len(points) == 0:
+        return model
+    fit(
+        # The loop asks for no more than a backbone and loss sums.
+        cast(SapNet, model),
+        build_enhancer_dataset(settings, points, images_dir, training=True),
+        folder,
+        settings,
+        accelerator=accelerator,
+        plan=[EpochPlan("selection")] * settings.training.epochs,
+        skip_bad=options.skip_bad,
+        quiet=options.quiet,
+        title="learn boxes",
+    )
+    return model

@@ -16,7 +16,6 @@ from sapnet.evaluation.box_quality import box_quality
 from sapnet.proposals.boxed import BoxedProposer, refuse_other_store
 from sapnet.proposals.generate import refuse_missing_images
 from sapnet.proposals.proposer import Proposer
-from sapnet.proposals.sam.proposer import SamProposer
 
 FOLDER_SUFFIX = "-boxes"
 """The enhancer's run folder is the store's with this behind its name."""
@@ -72,8 +71,9 @@ def with_boxes(
         StoreError: The store was made in another way; nothing is learned then.
         JobError: Training failed.
     """
-    used = bool(getattr(maker, "uses_boxes", False))
-    if isinstance(maker, SamProposer) and not used:
+    used = getattr(maker, "uses_boxes", None)
+    # A proposer that knows no boxes at all says nothing; the boxes may be wanted by themselves.
+    if used is False:
         reason = "proposals.boxes: 'enhancer' makes boxes that no prompt uses"
         raise InputError("the settings", [f"{reason}; add 'box' or 'box+point' to proposals.sam.prompts"])
     origin = origin_of_boxes(config)
@@ -81,10 +81,11 @@ def with_boxes(
         refuse_other_store(out, maker, points_digest=clicks.digest, origin=origin)
     if not options.skip_bad:
         refuse_missing_images(clicks, images)
-    if isinstance(maker, SamProposer):
-        maker.unload()  # learning needs the memory first
+    unload = getattr(maker, "unload", None)
+    if unload is not None:
+        unload()  # learning needs the memory first
     folder = out.with_name(out.name + FOLDER_SUFFIX)
     boxes = enhance(clicks, images, folder, config, inputs={"images": images}, options=options)
     if used:
         maker = BoxedProposer(maker, boxes.boxes, origin={**origin, "digest": boxes.digest})
-    return PromptBoxes(maker, folder / BOXES_NAME, boxes, used)
+    return PromptBoxes(maker, folder / BOXES_NAME, boxes, bool(used))

@@ -69,24 +69,18 @@ def propose(
     figures: dict[str, Any] = {"out": str(out)}
     boxes: PromptBoxes | None = None
     processes = join_processes(config)
-    if import_json is not None and processes.num_processes > 1:
-        raise InputError(
-            "the command line", ["--import-json works in one process; run it without a launcher"]
-        )
     if import_json is not None:
+        if processes.num_processes > 1:
+            problem = "--import-json works in one process; run it without a launcher"
+            raise InputError("the command line", [problem])
         store, figures["imported"] = _imported(import_json, clicks, out, skip_bad=skip_bad, quiet=quiet)
     elif images is None:
         raise InputError("the command line", ["images are needed unless proposals are imported"])
     else:
         store, boxes = _proposed(
-            processes, clicks, images, Path(out), config, section, skip_bad=skip_bad, quiet=quiet
+            processes, clicks, Path(images), Path(out), config, section, skip_bad=skip_bad, quiet=quiet
         )
-    figures |= {
-        "proposer": store.manifest["proposer"]["name"],
-        "images": len(store),
-        "skipped": len(store.skipped),
-        "proposals": store.manifest["counts"]["proposals"],
-    }
+    figures |= _counts_of(store)
     if boxes is not None:
         figures["boxes"] = boxes.figures(clicks, truth)
     if export_json is not None and processes.is_main_process:
@@ -94,6 +88,15 @@ def propose(
     if truth is not None and processes.is_main_process:
         figures["quality"] = bag_quality(store, truth)
     return figures
+
+
+def _counts_of(store: ProposalStore) -> dict[str, Any]:
+    return {
+        "proposer": store.manifest["proposer"]["name"],
+        "images": len(store),
+        "skipped": len(store.skipped),
+        "proposals": store.manifest["counts"]["proposals"],
+    }
 
 
 def _proposed(
@@ -114,7 +117,7 @@ def _proposed(
     boxes = None
     if section.boxes == "enhancer":
         options = SessionOptions(resume=True, skip_bad=skip_bad, quiet=quiet)
-        boxes = with_boxes(maker, clicks, Path(images), out, config, options=options)
+        boxes = with_boxes(maker, clicks, images, out, config, options=options)
         maker = boxes.proposer
     if processes.num_processes > 1:
         store = _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
