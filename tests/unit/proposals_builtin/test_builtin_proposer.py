@@ -10,21 +10,24 @@ from safetensors.torch import save_file
 
 from proposal_builders import prompts_at, same_proposals
 from sapnet.errors import CheckpointError
+from sapnet.proposals.builtin.bag_features import BAG_FEATURES
 from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
 from sapnet.proposals.builtin.candidate_features import FEATURES
+from sapnet.proposals.builtin.click_bags import SOURCES
+from sapnet.proposals.builtin.prompt_head import PromptHead
 from sapnet.proposals.builtin.proposer import BuiltinProposer
 from sapnet.proposals.builtin.ranking import Ranking
-from sapnet.proposals.builtin.weights import load_weights, save_weights
+from sapnet.proposals.builtin.weights import BuiltinWeights, load_weights, save_weights
 from sapnet.proposals.proposer import Proposer
 
 
-def some_ranking(units=4):
+def some_ranking(features=FEATURES, units=4):
     rng = np.random.default_rng(0)
-    shapes = {"weight_1": (len(FEATURES), units), "bias_1": (units,), "weight_2": (units, units)}
+    shapes = {"weight_1": (len(features), units), "bias_1": (units,), "weight_2": (units, units)}
     shapes |= {"bias_2": (units,), "weight_3": (units, 1), "bias_3": (1,)}
     arrays = {name: rng.normal(size=shape).astype(np.float32) / 3 for name, shape in shapes.items()}
-    ones = np.ones(len(FEATURES), dtype=np.float32)
+    ones = np.ones(len(features), dtype=np.float32)
     return Ranking.of_arrays({"mean": 0 * ones, "deviation": ones, **arrays})
 
 
@@ -32,13 +35,14 @@ def some_ranking(units=4):
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    save_weights(path, BoundaryNetwork(), some_ranking())
+    scorers = {name: some_ranking(BAG_FEATURES) for name in ("hierarchy", "head", "hierarchy+head")}
+    save_weights(path, BuiltinWeights(BoundaryNetwork(), some_ranking(), PromptHead().eval(), scorers))
     return path
 
 
 @pytest.fixture(scope="module")
 def proposer(weights):
-    return BuiltinProposer(working_long_side=64, masks_per_point=5, weights=weights)
+    return BuiltinProposer(working_long_side=64, masks_per_point=5, weights=weights, sources=SOURCES)
 
 
 @pytest.fixture
@@ -91,13 +95,13 @@ def test_clicks_off_the_image_and_flat_images_get_a_proposal(proposer):
 def _many_regions(monkeypatch):
     """The network sees boundaries all over."""
 
-    def noise(network, image):
+    def noise(network, head, image):
         rng = np.random.default_rng(0)
         size = image.shape[:2]
         maps = [rng.uniform(0, 1, size).astype(np.float32) for _ in range(3)]
-        return BoundaryMaps(*maps, np.zeros((4, *size), dtype=np.float32))
+        return BoundaryMaps(*maps, np.zeros((4, *size), dtype=np.float32)), None
 
-    monkeypatch.setattr("sapnet.proposals.builtin.boundary_maps.boundary_maps", noise)
+    monkeypatch.setattr("sapnet.proposals.builtin.boundary_maps.image_maps", noise)
 
 
 def pixel_of_some(masks):
@@ -126,10 +130,11 @@ def test_what_misses_a_further_point_is_scored_lower(proposer, image):
     assert after.scores[~after.masks()[:, row, column]].max(initial=0) < 0.2
 
 
-def test_a_thousand_clicks_are_answered(proposer):
+def test_a_thousand_clicks_are_answered(weights):
     small = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     xy = np.random.default_rng(0).uniform(0, [16, 12], (1000, 2))
-    assert len(set(proposer.propose(small, prompts_at(xy)).prompt_index.tolist())) == 1000
+    regions_alone = BuiltinProposer(sources=("hierarchy",), weights=weights, masks_per_point=1)
+    assert len(set(regions_alone.propose(small, prompts_at(xy)).prompt_index.tolist())) == 1000
 
 
 def test_missing_and_damaged_weights_are_named(tmp_path, weights):
@@ -156,8 +161,7 @@ def test_weights_of_another_version_are_refused(weights, tmp_path):
 
 
 def test_weights_survive_the_file(weights, tmp_path):
-    network, ranking = load_weights(weights)
-    save_weights(tmp_path / "again.safetensors", network, ranking)
+    save_weights(tmp_path / "again.safetensors", load_weights(weights))
     assert (tmp_path / "again.safetensors").read_bytes() == weights.read_bytes()
 
 

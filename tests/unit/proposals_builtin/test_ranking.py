@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from proposal_builders import box_mask, prompts_at
+from sapnet.proposals.builtin.bag_features import surroundings_of
 from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
 from sapnet.proposals.builtin.candidate_features import FEATURES, Click, click_candidates, covered_points
+from sapnet.proposals.builtin.click_bags import region_masks
 from sapnet.proposals.builtin.hierarchy import contour_tree
-from sapnet.proposals.builtin.proposer import WorkingImage, region_masks
-from sapnet.proposals.builtin.ranking import choose_distinct
 from sapnet.proposals.builtin.ranking_training import RankingExamples, click_examples, fit_ranking
 from sapnet.proposals.builtin.region_table import box_overlap, describe_regions
+from sapnet.proposals.builtin.working_image import WorkingImage
 
 SIZE = (40, 60)
 OBJECT = box_mask(SIZE, 10, 8, 30, 32)
@@ -28,7 +29,8 @@ def working(rng):
     trees = [
         contour_tree(strength, lab, color_weight=0.001, sharpness=1.0) for strength in (maps.region, border)
     ]
-    return WorkingImage(np.ones(2), maps, tuple(describe_regions(tree, maps, lab) for tree in trees))
+    tables = tuple(describe_regions(tree, maps, lab) for tree in trees)
+    return WorkingImage(np.ones(2), maps, tables, None, surroundings_of(maps))
 
 
 def click_at(x, y, neighbours=(), same_class=()):
@@ -42,7 +44,7 @@ def column(candidates, name):
 
 def test_every_candidate_holds_the_click(working):
     candidates = click_candidates(working.tables, working.maps, click_at(15.5, 20.5))
-    masks = region_masks(working.tables, candidates)
+    masks = region_masks(working.tables, candidates, SIZE)
     assert masks[:, 20, 15].all()
     assert masks.sum((1, 2)).tolist() == candidates.area.tolist()
     assert set(candidates.tree.tolist()) == {0, 1}
@@ -62,29 +64,17 @@ def test_clicks_that_a_region_covers_are_counted_by_class(working):
 
 
 def test_the_drawn_object_agrees_with_the_box_that_its_pixels_see(working):
-    [(candidates, overlaps)] = click_examples(working, prompts_at([(20, 20)]), OBJECT[None])
+    [(features, overlaps)] = click_examples(working, prompts_at([(20, 20)]), OBJECT[None])
+    candidates = click_candidates(working.tables, working.maps, click_at(20, 20))
+    assert np.array_equal(features, candidates.features)
     best = overlaps.argmax()
     assert overlaps[best] > 0.85
     assert column(candidates, "seen_box_agreement")[best] > 0.8
     assert column(candidates, "box_agreement")[best] > 0.8
     assert column(candidates, "inside")[best] > 0.85
-    masks = region_masks(working.tables, candidates)
+    masks = region_masks(working.tables, candidates, SIZE)
     expected = (masks & OBJECT).sum((1, 2)) / (masks | OBJECT).sum((1, 2))
     assert np.allclose(overlaps, expected)
-
-
-def test_picked_regions_are_no_duplicates(working):
-    candidates = click_candidates(working.tables, working.maps, click_at(20, 20))
-    scores = np.linspace(1, 0, len(candidates.node))
-    chosen = choose_distinct(candidates, scores, working.tables, duplicate_iou=0.7, most=5)
-    assert chosen[0] == 0
-    assert 1 < len(chosen) <= 5
-    assert (np.diff(scores[chosen]) < 0).all()
-    masks = region_masks(working.tables, candidates.take(chosen))
-    for i in range(len(masks)):
-        for j in range(i):
-            # Compared on a coarser grid, on which small regions look a little different.
-            assert (masks[i] & masks[j]).sum() < 0.85 * (masks[i] | masks[j]).sum()
 
 
 def test_boxes_overlap_pair_by_pair():

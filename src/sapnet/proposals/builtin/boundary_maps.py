@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from sapnet.proposals.builtin.boundary_network import BoundaryNetwork, decode_extents, normalise
+from sapnet.proposals.builtin.boundary_network import (
+    BoundaryNetwork,
+    BoundaryOutputs,
+    decode_extents,
+    normalise,
+)
+from sapnet.proposals.builtin.prompt_head import FusedMaps, PromptHead
 from sapnet.proposals.builtin.strides import (
     COARSE_STRIDE,
     FINE_STRIDE,
@@ -36,17 +42,31 @@ class BoundaryMaps:
 
 
 @torch.no_grad()
-def boundary_maps(network: BoundaryNetwork, image: UInt8[ndarray, "h w 3"]) -> BoundaryMaps:
+def image_maps(
+    network: BoundaryNetwork, head: PromptHead | None, image: UInt8[ndarray, "h w 3"]
+) -> tuple[BoundaryMaps, FusedMaps | None]:
     """Compute the maps of an RGB image, which is padded with its rim to a multiple of 32.
 
     Args:
         network: In evaluation mode.
+        head: The promptable head, in evaluation mode; None where it is not asked.
         image: At the working size.
+
+    Returns:
+        The maps at the image's pixels, and what the head needs of the padded image.
     """
     height, width = image.shape[:2]
     tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     padding = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
-    outputs = network(normalise(F.pad(tensor, padding, mode="replicate")))
+    padded = normalise(F.pad(tensor, padding, mode="replicate"))
+    features = network.features(padded)
+    outputs = network.outputs(features)
+    fused = head.fuse(padded, features, outputs) if head is not None else None
+    return _at_pixels(outputs, (height, width)), fused
+
+
+def _at_pixels(outputs: BoundaryOutputs, size: tuple[int, int]) -> BoundaryMaps:
+    height, width = size
     boundary = outputs.boundary_logits.sigmoid()[0].numpy()
     inside = outputs.inside_logits.sigmoid()[0, 0].numpy()
     distances = decode_extents(outputs.extents)[0].numpy()

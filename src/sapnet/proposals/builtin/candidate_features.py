@@ -37,6 +37,8 @@ SMALLEST_AREA = 6
 LARGEST_SHARE = 0.7
 """Regions that cover more of the image are background."""
 _MOST = 3.0
+_BOX_CANDIDATES = 8
+"""Regions of each tree that answer a box."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,38 @@ class Candidates:
         return Candidates(self.tree[rows], self.node[rows], self.area[rows], self.features[rows])
 
 
-def click_candidates(tables: Sequence[RegionTable], maps: BoundaryMaps, click: Click) -> Candidates:
-    """Return the regions that contain a click, with their features.
+def join_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """Put candidates together, in their order; maybe none."""
+    if not parts:
+        none = np.zeros(0, dtype=np.int64)
+        return Candidates(none, none, np.zeros(0), np.zeros((0, len(FEATURES)), dtype=np.float32))
+    return Candidates(
+        np.concatenate([part.tree for part in parts]),
+        np.concatenate([part.node for part in parts]),
+        np.concatenate([part.area for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )
+
+
+def click_candidates(
+    tables: Sequence[RegionTable],
+    maps: BoundaryMaps,
+    click: Click,
+    *,
+    box: Float[ndarray, " 4"] | None = None,
+    holding_click: bool = True,
+) -> Candidates:
+    """Return the regions that answer a prompt, with their features.
 
     Args:
         tables: One per tree of the image.
         maps: The network's maps.
         click: Within the image.
+        box: A box prompt, working frame: of each tree the regions whose boxes overlap it most.
+        holding_click: Whether the regions must contain the click. Without a box they must.
     """
-    found = [_of_tree(table, maps, click, number) for number, table in enumerate(tables)]
-    return Candidates(
-        np.concatenate([part.tree for part in found]),
-        np.concatenate([part.node for part in found]),
-        np.concatenate([part.area for part in found]),
-        np.concatenate([part.features for part in found]),
+    return join_candidates(
+        [_of_tree(table, maps, click, number, box, holding_click) for number, table in enumerate(tables)]
     )
 
 
@@ -93,12 +113,17 @@ def covered_points(
     return covered
 
 
-def _of_tree(table: RegionTable, maps: BoundaryMaps, click: Click, number: int) -> Candidates:
+def _of_tree(
+    table: RegionTable, maps: BoundaryMaps, click: Click, number: int, prompt: ndarray | None, holding: bool
+) -> Candidates:
     tree = table.tree
     row, column = int(click.xy[1]), int(click.xy[0])
-    node = tree.path(row, column)
+    node = tree.path(row, column) if holding or prompt is None else np.arange(len(tree.parent))
     usable = (table.area[node] >= SMALLEST_AREA) & (table.area[node] <= LARGEST_SHARE * tree.leaves.size)
     node = node[usable]
+    if prompt is not None:
+        overlap = box_overlap(table.box[node], prompt[None])
+        node = node[np.sort(np.argsort(-overlap, kind="stable")[:_BOX_CANDIDATES])]
     area, box = table.area[node], table.box[node]
     side = np.sqrt(area)
     off = np.abs((box[:, :2] + box[:, 2:]) / 2.0 - click.xy) / np.maximum(box[:, 2:] - box[:, :2], 1.0)

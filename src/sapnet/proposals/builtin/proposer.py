@@ -1,94 +1,77 @@
-"""The built-in proposer: boundaries to nested regions, ranked for every click.
+"""The built-in proposer: nested regions and the masks of a promptable head, scored together for every click.
 
 The boundary network runs once per image. Its maps become two trees of nested regions, one of the
-boundaries that people draw around regions, one of those with the borders of whole objects. The regions
-that contain a click are its candidates; a small scorer predicts their IoU with the clicked object.
+boundaries that people draw around regions, one of those with the borders of whole objects; its features
+are what the promptable head looks at. Both answer the prompts that are asked for (points, negative points,
+boxes), and a small scorer predicts the IoU of every answer with the clicked object.
 Nothing here imports torch until the first image is proposed for.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 
 from sapnet.data.rle import encode_mask
-from sapnet.errors import CheckpointError
-from sapnet.proposals.builtin.candidate_features import Candidates, Click, click_candidates, covered_points
-from sapnet.proposals.builtin.hierarchy import contour_tree
-from sapnet.proposals.builtin.ranking import Ranking, choose_distinct
-from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
+from sapnet.errors import CheckpointError, InputError, nearest
+from sapnet.proposals.builtin.asking import NEEDS_BOX, Asking
+from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
+from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
+from sapnet.proposals.candidates import distinct_best
+from sapnet.proposals.prompt_plan import (
+    POINT,
+    POINT_AND_NEGATIVES,
+    NegativeChoice,
+    check_prompt_settings,
+)
 from sapnet.proposals.proposer import ImagePrompts, ImageProposals, collect_proposals
 from sapnet.proposals.regions import enlarged_mask, square_around
 
 if TYPE_CHECKING:
-    from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
-    from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
+    from sapnet.proposals.builtin.weights import BuiltinWeights
 
 BUNDLED_WEIGHTS = Path(__file__).parent / "boundaries.safetensors"
 """The weights that come with the package."""
-TREES = ((0.0, 2.0), (0.6, 1.5))
-"""Of each tree: the share of the object borders in its boundary strength, and its sharpness."""
-COLOR_WEIGHT = 0.001
-"""Cost of merging regions per unit of colour difference."""
-_REGION_KIND, _FALLBACK_KIND = "contour", "square"
+FALLBACK_KIND = "square"
+_FALLBACK_SCORE = 0.1
 _UNCOVERED = 0.1
-"""What is left of the score of a region that covers none of the object's further points."""
-
-
-@dataclass(frozen=True)
-class WorkingImage:
-    """The reduced image and what is computed once per image."""
-
-    scale: Float[ndarray, " 2"]
-    """Working pixels per original pixel, along x and y."""
-    maps: BoundaryMaps
-    tables: tuple[RegionTable, ...]
-
-
-def reduce_image(image: UInt8[ndarray, "H W 3"], network: BoundaryNetwork, *, long_side: int) -> WorkingImage:
-    """Reduce an image to a long side (never enlarging it) and build its trees.
-
-    Args:
-        image: RGB, original frame.
-        network: The boundary network, in evaluation mode.
-        long_side: Pixels.
-    """
-    from sapnet.proposals.builtin.boundary_maps import boundary_maps
-
-    height, width = image.shape[:2]
-    factor = min(long_side / max(height, width), 1.0)
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1.0 else image
-    reduced = np.ascontiguousarray(reduced)
-    maps = boundary_maps(network, reduced)
-    lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
-    tables = []
-    for share, sharpness in TREES:
-        strength = (1.0 - share) * maps.region + share * maps.border
-        tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
-        tables.append(describe_regions(tree, maps, lab))
-    return WorkingImage(np.array([size[0] / width, size[1] / height]), maps, tuple(tables))
+"""What is left of the score of a candidate that covers none of the object's further points."""
 
 
 class BuiltinProposer:
-    """Proposes ranked regions of two boundary trees; implements ``Proposer``.
+    """Proposes regions of two contour trees and masks of a promptable head; implements ``Proposer``.
+
+    A proposal's kind is that of the first prompt that gave it and its source, such as ``point/hierarchy``,
+    ``point+negatives/head`` or ``box/head``; ``square`` where nothing is found at a click.
+    Regions answer a point by containing it and a box by the overlap of their boxes; negative points change
+    their scores alone. The other clicks are looked at only if ``kinds`` has ``point+negatives``, and then
+    for the scores of all candidates.
+    Prompts that need a box use that of the prompts (``ImagePrompts.boxes``), or else that of the mask with
+    the highest score among the answers to the other prompts.
 
     Args:
+        sources: ``hierarchy``, ``head`` or both.
+        kinds: Which kinds of prompt fill the bag (:data:`~sapnet.proposals.prompt_plan.PROMPT_KINDS`). A
+            click for which none of them is planned is asked with its point.
         working_long_side: Images are reduced to this long side first (never enlarged).
         masks_per_point: Proposals kept per click.
         duplicate_iou: Two proposals of a click that overlap at least this much are one.
+        max_negatives: The most clicks on other objects that are negative points of a prompt.
+        negatives: Whether those are of the same class or of any.
+        jitter_pixels: How far jittered points are moved, pixels of the original image.
+        jitter_count: Number of jittered prompts per click.
+        seed: Seed of the jitter.
         weights: Another weights file than the one that comes with the package.
 
     Raises:
         CheckpointError: The weights file cannot be read (its content is looked at with the first image).
+        InputError: Settings are wrong; lists every problem.
     """
 
     name = "builtin"
@@ -96,111 +79,143 @@ class BuiltinProposer:
     def __init__(
         self,
         *,
+        sources: Sequence[str] = (HIERARCHY,),
+        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES),
         working_long_side: int = 512,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
+        max_negatives: int = 3,
+        negatives: NegativeChoice = "same-class",
+        jitter_pixels: float = 4.0,
+        jitter_count: int = 2,
+        seed: int = 0,
         weights: Path | str | None = None,
     ) -> None:
+        self._plan: dict[str, Any] = {
+            "max_negatives": max_negatives,
+            "negatives": negatives,
+            "jitter_pixels": jitter_pixels,
+            "jitter_count": jitter_count,
+        }
+        _check_sources(sources)
+        check_prompt_settings(kinds, **self._plan)
         self.settings: Mapping[str, Any] = {
+            "sources": list(sources),
+            "kinds": list(kinds),
             "working_long_side": working_long_side,
             "masks_per_point": masks_per_point,
             "duplicate_iou": duplicate_iou,
-            "version": 1,
+            **self._plan,
+            "seed": seed,
+            "version": 2,
         }
-        self._working_long_side = working_long_side
-        self._masks_per_point = masks_per_point
-        self._duplicate_iou = duplicate_iou
+        self._sources = tuple(source for source in SOURCES if source in sources)
+        self._kinds = tuple(kinds)
         self._weights = Path(weights) if weights is not None else BUNDLED_WEIGHTS
         self.checkpoint_digest = file_digest(self._weights)
-        self._loaded: tuple[BoundaryNetwork, Ranking] | None = None
+        self._loaded: BuiltinWeights | None = None
+
+    @property
+    def uses_boxes(self) -> bool:
+        """Whether a kind of prompt asks with the box of the object."""
+        return any(kind in NEEDS_BOX for kind in self._kinds)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the network behind; every process loads it for itself."""
+        """Leave the networks behind; every process loads them for itself."""
         return {**self.__dict__, "_loaded": None}
 
     def propose(self, image: UInt8[ndarray, "H W 3"], prompts: ImagePrompts) -> ImageProposals:
         """Propose 1 to ``masks_per_point`` masks per click.
 
-        No region that covers a negative point is kept while there is another; a region that misses
-        further points on the object is scored lower.
+        No candidate that covers a negative point of the object is kept while there is another; one that
+        misses further points on the object is scored lower.
 
         Args:
             image: uint8 RGB, original frame.
             prompts: The clicks, original frame; clicks outside the image are moved to its rim.
 
         Returns:
-            The proposals with predicted IoUs as scores, of kind ``contour`` or, where there is no usable
-            region, ``square``.
+            The proposals, with predicted IoUs as scores.
 
         Raises:
-            CheckpointError: The weights are damaged.
+            CheckpointError: The weights are damaged or have no such source.
         """
-        height, width = image.shape[:2]
-        index: list[int] = []
-        counts: list[bytes] = []
-        scores: list[float] = []
-        kinds: list[str] = []
+        size = (int(image.shape[0]), int(image.shape[1]))
+        found: list[tuple[int, bytes, float, str]] = []
         if prompts.num_prompts:
-            network, ranking = self._load()
-            working = reduce_image(image, network, long_side=self._working_long_side)
-            for i in range(prompts.num_prompts):
-                masks, mask_scores, kind = self._propose_one(working, ranking, prompts, i)
-                counts.extend(encode_mask(enlarged_mask(mask, (height, width))) for mask in masks)
-                scores.extend(mask_scores.tolist())
-                kinds.extend([kind] * len(masks))
-                index.extend([i] * len(masks))
+            loaded = self._load()
+            working = reduce_image(
+                image,
+                loaded.network,
+                loaded.head if HEAD in self._sources else None,
+                long_side=self.settings["working_long_side"],
+                with_trees=HIERARCHY in self._sources,
+            )
+            for index, masks, scores, kinds in self._bags(working, prompts, size):
+                counts = [encode_mask(mask) for mask in masks]
+                found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
         return collect_proposals(
-            prompts, (height, width), prompt_index=index, counts=counts, scores=scores, kinds=kinds
+            prompts,
+            size,
+            prompt_index=[item[0] for item in found],
+            counts=[item[1] for item in found],
+            scores=[item[2] for item in found],
+            kinds=[item[3] for item in found],
         )
 
-    def _load(self) -> tuple[BoundaryNetwork, Ranking]:
+    def _load(self) -> BuiltinWeights:
         if self._loaded is None:
             from sapnet.proposals.builtin.weights import load_weights
 
-            self._loaded = load_weights(self._weights)
+            loaded = load_weights(self._weights)
+            if HEAD in self._sources and loaded.head is None:
+                raise CheckpointError(str(self._weights), ["It has no promptable head (source 'head')."])
+            self._loaded = loaded
         return self._loaded
 
-    def _propose_one(
-        self, working: WorkingImage, ranking: Ranking, prompts: ImagePrompts, index: int
-    ) -> tuple[ndarray, ndarray, str]:
-        """Return masks (n, h, w) in the working frame, their scores (n,) and their kind."""
-        click = click_of(prompts, index, working)
-        candidates = click_candidates(working.tables, working.maps, click)
-        if not len(candidates.node):
-            return square_around(working.maps.inside.shape, click.xy), np.full(1, 0.1), _FALLBACK_KIND
-        inside = prompts.extra_xy[prompts.extra_owner == index] * working.scale
-        outside = prompts.negative_xy[prompts.negative_owner == index] * working.scale
-        allowed = ~covered_points(working.tables, candidates, outside).any(1)
-        if allowed.any() and not allowed.all():
-            candidates = candidates.take(np.flatnonzero(allowed))
-        scores = ranking.predict(candidates.features).astype(np.float64)
-        if len(inside):
-            share = covered_points(working.tables, candidates, inside).mean(1)
-            scores = scores * (_UNCOVERED + (1.0 - _UNCOVERED) * share)
-        chosen = choose_distinct(
-            candidates, scores, working.tables, duplicate_iou=self._duplicate_iou, most=self._masks_per_point
+    def _bags(
+        self, working: WorkingImage, prompts: ImagePrompts, size: tuple[int, int]
+    ) -> Iterator[tuple[int, ndarray, ndarray, list[str]]]:
+        """Yield index, masks (n, H, W), scores (n,) and kinds of every click."""
+        asking = Asking(
+            self._load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
         )
-        return region_masks(working.tables, candidates.take(chosen)), scores[chosen], _REGION_KIND
+        for index, click, bag in asking.candidates(working, prompts, size):
+            scores = asking.scores(working, click, bag)
+            chosen, scores = self._chosen(working, prompts, index, bag, scores)
+            if len(chosen):
+                yield index, bag.masks(chosen, working, size), scores, [bag.bag.kinds[i] for i in chosen]
+            else:
+                mask = enlarged_mask(square_around(working.size, click.xy)[0], size)
+                yield index, mask[None], np.full(1, _FALLBACK_SCORE), [FALLBACK_KIND]
+
+    def _chosen(
+        self, working: WorkingImage, prompts: ImagePrompts, index: int, bag: ClickBag, scores: ndarray
+    ) -> tuple[ndarray, ndarray]:
+        """Return the candidates to propose and their scores, best first."""
+        outside = prompts.negative_xy[prompts.negative_owner == index] * working.scale
+        inside = prompts.extra_xy[prompts.extra_owner == index] * working.scale
+        if len(inside):
+            share = bag.covers(inside, working).mean(1)
+            scores = scores * (_UNCOVERED + (1.0 - _UNCOVERED) * share)
+        allowed = ~bag.covers(outside, working).any(1)
+        usable = np.flatnonzero(allowed) if allowed.any() else np.arange(len(scores))
+        overlap = bag.bag.overlap[np.ix_(usable, usable)]
+        most = self.settings["masks_per_point"]
+        best = usable[distinct_best(scores[usable], overlap, self.settings["duplicate_iou"], most)]
+        return best, scores[best]
 
 
-def region_masks(tables: Sequence[RegionTable], candidates: Candidates) -> Bool[ndarray, "n h w"]:
-    """Return the masks of candidates."""
-    masks = np.zeros((len(candidates.node), *tables[0].tree.leaves.shape), dtype=bool)
-    for number, table in enumerate(tables):
-        rows = candidates.tree == number
-        masks[rows] = table.tree.masks(candidates.node[rows])
-    return masks
-
-
-def click_of(prompts: ImagePrompts, index: int, working: WorkingImage) -> Click:
-    """Return one prompt and its neighbours in the working frame; the click is moved into the image."""
-    height, width = working.maps.inside.shape
-    others = np.delete(np.arange(prompts.num_prompts), index)
-    return Click(
-        xy=np.clip(prompts.xy[index] * working.scale, 0.0, np.array([width, height]) - 1e-3),
-        neighbours=prompts.xy[others] * working.scale,
-        same_class=prompts.labels[others] == prompts.labels[index],
-    )
+def _check_sources(sources: Sequence[str]) -> None:
+    problems = [
+        f"Source {source!r} is unknown{nearest(source, SOURCES)}; expected {' or '.join(SOURCES)}."
+        for source in dict.fromkeys(sources)
+        if source not in SOURCES
+    ]
+    if not sources:
+        problems.append(f"There is no source; expected some of {', '.join(SOURCES)}.")
+    if problems:
+        raise InputError("the built-in proposer's settings", problems)
 
 
 def file_digest(path: Path) -> str:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sapnet.proposals.builtin.candidate_features import Candidates
 from sapnet.proposals.builtin.region_table import RegionTable
-from sapnet.proposals.candidates import distinct_best, pairwise_overlap
 
-_NESTED_RATIO = 0.92
-"""Of nested regions with areas closer than this, the better one stands for both."""
-_COMPARED = 24
-"""Best regions of each tree that are compared as masks."""
 _STEP = 2
 """Masks are compared on every second row and column."""
 _FARTHEST = 5.0
@@ -65,39 +59,6 @@ def standardised(
 ) -> Float[ndarray, "n f"]:
     """Return features with mean 0 and deviation 1, cut off at 5 deviations."""
     return np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
-
-
-def choose_distinct(
-    candidates: Candidates,
-    scores: Float[ndarray, " n"],
-    tables: Sequence[RegionTable],
-    *,
-    duplicate_iou: float,
-    most: int,
-) -> Int[ndarray, " k"]:
-    """Pick the best candidates of a click, none of them a near-duplicate of a better one.
-
-    Args:
-        candidates: Of all trees.
-        scores: Their scores.
-        tables: The trees they come from.
-        duplicate_iou: Candidates that overlap a picked one at least this much are left out.
-        most: Pick at most this many.
-
-    Returns:
-        Indices into the candidates, best score first.
-    """
-    kept, masks = [], []
-    for number, table in enumerate(tables):
-        index = np.flatnonzero(candidates.tree == number)
-        # Regions of a tree at one click are nested: their IoU is the ratio of their areas.
-        ratio = candidates.area[index, None] / candidates.area[index]
-        best = distinct_best(scores[index], np.minimum(ratio, 1.0 / ratio), _NESTED_RATIO, _COMPARED)
-        kept.append(index[best])
-        masks.append(coarse_masks(table, candidates.node[index[best]]))
-    chosen = np.concatenate(kept)
-    overlap = pairwise_overlap(np.concatenate(masks))
-    return chosen[distinct_best(scores[chosen], overlap, duplicate_iou, most)]
 
 
 def coarse_masks(table: RegionTable, nodes: Int[ndarray, " n"]) -> ndarray:

@@ -1,4 +1,4 @@
-"""Learns to rank the regions at a click from photographs with object masks."""
+"""Learns to score the candidates of a click from photographs with object masks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import nn
 
+from sapnet.proposals.builtin.asking import Asking
+from sapnet.proposals.builtin.bag_features import STEP, bag_features
 from sapnet.proposals.builtin.candidate_features import Candidates, click_candidates
+from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY
 from sapnet.proposals.builtin.hierarchy import region_sums
-from sapnet.proposals.builtin.proposer import WorkingImage, click_of
 from sapnet.proposals.builtin.ranking import Ranking, standardised
 from sapnet.proposals.builtin.region_table import RegionTable
+from sapnet.proposals.builtin.working_image import WorkingImage, click_of
 from sapnet.proposals.proposer import ImagePrompts
 
 _UNITS = 32
 _BATCH = 1024
 _BEST_EMPHASIS = 3.0
 """Weight of a candidate is 1 + this times its overlap: the good ones are few."""
+
+
+ClickExamples = tuple[Float[ndarray, "n f"], Float[ndarray, " n"]]
+"""The features of a click's candidates and their IoU with the clicked object."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +44,28 @@ class RankingExamples:
 
 
 def click_examples(
-    working: WorkingImage, prompts: ImagePrompts, masks: Bool[ndarray, "A h w"]
-) -> list[tuple[Candidates, Float[ndarray, " n"]]]:
-    """Return the candidates of every click of an image and their IoU with the clicked object.
+    working: WorkingImage,
+    prompts: ImagePrompts,
+    masks: Bool[ndarray, "A h w"],
+    *,
+    with_neighbours: bool = True,
+) -> list[ClickExamples]:
+    """Return the features of the regions at every click of an image, and their IoU with the clicked object.
 
     Args:
         working: The image.
         prompts: A click per object, original frame.
         masks: The objects, working frame.
+        with_neighbours: Whether the features may know of the other clicks.
     """
     stack = np.moveaxis(masks, 0, -1).astype(np.float64)
     common = [region_sums(table.tree, stack) for table in working.tables]
     areas = stack.sum((0, 1))
     examples = []
     for i in range(prompts.num_prompts):
-        candidates = click_candidates(working.tables, working.maps, click_of(prompts, i, working))
-        examples.append((candidates, _overlaps(candidates, common, working.tables, i, areas[i])))
+        click = click_of(prompts, i, working, with_neighbours=with_neighbours)
+        candidates = click_candidates(working.tables, working.maps, click)
+        examples.append((candidates.features, _overlaps(candidates, common, working.tables, i, areas[i])))
     return examples
 
 
@@ -70,10 +83,47 @@ def _overlaps(
     return shared / np.maximum(candidates.area + area - shared, 1.0)
 
 
-def join_examples(parts: Sequence[tuple[Candidates, Float[ndarray, " n"]]]) -> RankingExamples:
+def bag_examples(
+    asking: Asking,
+    working: WorkingImage,
+    prompts: ImagePrompts,
+    masks: Bool[ndarray, "A h w"],
+    size: tuple[int, int],
+) -> dict[str, list[ClickExamples]]:
+    """Return the features of all candidates at every click of an image, and their IoU with the object.
+
+    Args:
+        asking: With both sources.
+        working: The image.
+        prompts: A click per object, original frame.
+        masks: The objects, working frame.
+        size: ``(H, W)`` of the original image.
+
+    Returns:
+        For every choice of sources, joined with ``+``, the examples of all clicks with candidates.
+    """
+    found: dict[str, list[ClickExamples]] = {name: [] for name in (HIERARCHY, HEAD, f"{HIERARCHY}+{HEAD}")}
+    for i, click, candidates in asking.candidates(working, prompts, size):
+        bag = candidates.bag
+        target = masks[i, ::STEP, ::STEP].reshape(-1).astype(np.float32)
+        flat = bag.masks.reshape(len(bag.masks), len(target)).astype(np.float32)
+        common = flat @ target
+        overlaps = common / np.maximum(flat.sum(1) + target.sum() - common, 1.0)
+        for name, rows in (
+            (HIERARCHY, np.flatnonzero(~bag.from_head)),
+            (HEAD, np.flatnonzero(bag.from_head)),
+            (f"{HIERARCHY}+{HEAD}", np.arange(len(bag.rows))),
+        ):
+            if len(rows):
+                features = bag_features(bag.take(rows), working.around, click)
+                found[name].append((features, overlaps[rows]))
+    return found
+
+
+def join_examples(parts: Sequence[ClickExamples]) -> RankingExamples:
     """Put the candidates of many clicks together; at least one click."""
     return RankingExamples(
-        np.concatenate([candidates.features for candidates, _ in parts]),
+        np.concatenate([features for features, _ in parts]),
         np.concatenate([overlaps for _, overlaps in parts]).astype(np.float32),
         np.repeat(np.arange(len(parts)), [len(overlaps) for _, overlaps in parts]),
     )

@@ -1,0 +1,99 @@
+"""The reduced image, and what is computed once per image for all its clicks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from sapnet.proposals.builtin.bag_features import Surroundings, surroundings_of
+from sapnet.proposals.builtin.candidate_features import Click
+from sapnet.proposals.builtin.hierarchy import contour_tree
+from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
+from sapnet.proposals.proposer import ImagePrompts
+
+if TYPE_CHECKING:
+    from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
+    from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
+    from sapnet.proposals.builtin.prompt_head import FusedMaps, PromptHead
+
+TREES = ((0.0, 2.0), (0.6, 1.5))
+"""Of each tree: the share of the object borders in its boundary strength, and its sharpness."""
+COLOR_WEIGHT = 0.001
+"""Cost of merging regions per unit of colour difference."""
+
+
+@dataclass(frozen=True)
+class WorkingImage:
+    """The reduced image and what is computed once per image."""
+
+    scale: Float[ndarray, " 2"]
+    """Working pixels per original pixel, along x and y."""
+    maps: BoundaryMaps
+    tables: tuple[RegionTable, ...]
+    """None where the trees are not asked for."""
+    fused: FusedMaps | None
+    """What the promptable head sees; None where it is not asked."""
+    around: Surroundings
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of the working frame."""
+        return int(self.maps.inside.shape[0]), int(self.maps.inside.shape[1])
+
+
+def reduce_image(
+    image: UInt8[ndarray, "H W 3"],
+    network: BoundaryNetwork,
+    head: PromptHead | None = None,
+    *,
+    long_side: int,
+    with_trees: bool = True,
+) -> WorkingImage:
+    """Reduce an image to a long side (never enlarging it), run the network and build the trees.
+
+    Args:
+        image: RGB, original frame.
+        network: The boundary network, in evaluation mode.
+        head: The promptable head, in evaluation mode; None where it will not be asked.
+        long_side: Pixels.
+        with_trees: Whether to build the trees.
+    """
+    from sapnet.proposals.builtin.boundary_maps import image_maps
+
+    height, width = image.shape[:2]
+    factor = min(long_side / max(height, width), 1.0)
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1.0 else image
+    reduced = np.ascontiguousarray(reduced)
+    maps, fused = image_maps(network, head, reduced)
+    tables = []
+    if with_trees:
+        lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
+        for share, sharpness in TREES:
+            strength = (1.0 - share) * maps.region + share * maps.border
+            tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
+            tables.append(describe_regions(tree, maps, lab))
+    scale = np.array([size[0] / width, size[1] / height])
+    return WorkingImage(scale, maps, tuple(tables), fused, surroundings_of(maps))
+
+
+def click_of(
+    prompts: ImagePrompts, index: int, working: WorkingImage, *, with_neighbours: bool = True
+) -> Click:
+    """Return one prompt in the working frame, moved into the image, with the other clicks or without."""
+    others = np.delete(np.arange(prompts.num_prompts), index) if with_neighbours else np.zeros(0, np.int64)
+    return Click(
+        xy=inside_image(prompts.xy[index] * working.scale, working),
+        neighbours=prompts.xy[others] * working.scale,
+        same_class=prompts.labels[others] == prompts.labels[index],
+    )
+
+
+def inside_image(xy: Float[ndarray, " 2"], working: WorkingImage) -> Float[ndarray, " 2"]:
+    """Return a point of the working frame, moved to the image's rim if it is off it."""
+    return np.clip(xy, 0.0, np.array(working.size[::-1]) - 1e-3)
