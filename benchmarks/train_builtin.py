@@ -1,48 +1,41 @@
-"""Train the built-in proposer: first the boundary network, then the ranking of its regions.
+"""Train the built-in proposer: the boundary network, the promptable head, then the scores of their answers.
 
     python benchmarks/train_builtin.py boundaries DATA OUT [--steps 4000] [--batch-size 4] [--side 224]
-    python benchmarks/train_builtin.py head DATA OUT [--steps 2400]
-    python benchmarks/train_builtin.py ranking DATA OUT [--photographs 120]
+    python benchmarks/train_builtin.py head DATA OUT [--steps 1500] [--batch-size 2] [--side 320]
+    python benchmarks/train_builtin.py ranking DATA OUT
+    python benchmarks/train_builtin.py scores DATA OUT
     python benchmarks/train_builtin.py measure DATA [--weights FILE] [--set street4] [--every 3]
 
 DATA holds ``bsds500``, ``objects``, ``images``, and the sets for measuring (``street4``, ``voc20``), whose
-photographs are left out by their file names. A quarter of the object photographs is kept for the ranking.
-Started again with the same OUT, the training continues where it was killed. ``ranking`` reads OUT's
-checkpoint and writes OUT/boundaries.safetensors, the one file that the package ships. ``measure`` prints
+photographs are left out by their file names. A quarter of the object photographs is kept for the scores.
+Started again with the same OUT, a training continues where it was killed. ``scores`` reads what the others
+left in OUT and writes OUT/boundaries.safetensors, the one file that the package ships. ``measure`` prints
 the quality of the bags (`sapnet.proposals.quality`) as one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from builtin_photographs import MEASURING_SETS, Pools, photograph_pools, ranking_photographs
+from builtin_photographs import MEASURING_SETS, Pools, photograph_pools
+from builtin_scores import HEAD_FOLDER, fit_rankings, fit_scores, load_trained, say
 
-from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
+from sapnet.data.annotations import load_instances, load_points
 from sapnet.data.images import read_image
-from sapnet.data.point_sampling import Mode, sample_points
-from sapnet.data.rle import decode_masks
 from sapnet.errors import SapnetError
 from sapnet.proposals.builtin.boundary_data import BoundaryCrops
-from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
 from sapnet.proposals.builtin.boundary_training import train_boundaries
-from sapnet.proposals.builtin.candidate_features import Candidates
+from sapnet.proposals.builtin.click_bags import SOURCES
 from sapnet.proposals.builtin.head_data import HeadCrops
 from sapnet.proposals.builtin.head_training import train_head
-from sapnet.proposals.builtin.proposer import BuiltinProposer, WorkingImage, reduce_image
-from sapnet.proposals.builtin.ranking import Ranking
-from sapnet.proposals.builtin.ranking_training import click_examples, fit_ranking, join_examples
+from sapnet.proposals.builtin.proposer import BuiltinProposer
 from sapnet.proposals.builtin.training_loop import TrainingSettings
-from sapnet.proposals.builtin.weights import save_weights
+from sapnet.proposals.prompt_plan import PROMPT_KINDS
 from sapnet.proposals.proposer import Proposer, prompts_of_image
 from sapnet.proposals.quality import bag_quality
 from sapnet.proposals.regions import RegionProposer
@@ -51,22 +44,6 @@ POOL_SHARES = (0.45, 0.2, 0.35)
 """Crops from BSDS500, from completely labelled photographs, from those with one labelled person."""
 HEAD_SHARES = (0.3, 0.3, 0.4)
 """The same for the promptable head."""
-HEAD_FOLDER = "head"
-
-CLICKS: tuple[tuple[Mode, int], ...] = (
-    ("quasi-center", 11),
-    ("quasi-center", 12),
-    ("quasi-center", 13),
-    ("random", 11),
-    ("random", 12),
-)
-"""Clicks that the ranking is fitted on: how they are drawn, and the seed."""
-
-
-def say(line: Mapping[str, Any]) -> None:
-    """Print one JSON line at once."""
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 def training_pools(data: Path) -> tuple[Pools, Pools]:
@@ -108,60 +85,17 @@ def train_prompt_head(options: argparse.Namespace) -> None:
     )
 
 
-def examples_of(
-    instances: InstanceSet, clicks: Sequence[PointSet], index: int, working: WorkingImage
-) -> list[tuple[Candidates, np.ndarray]]:
-    """Return the candidates of all clicks on one image with their overlaps."""
-    height, width = working.maps.inside.shape
-    size = instances.images.size(index)
-    rows_of_ids = {int(instances.annotation_ids[row]): row for row in instances.rows_of(index)}
-    found = []
-    for points in clicks:
-        prompts = prompts_of_image(points, index)
-        rows = [rows_of_ids[int(identifier)] for identifier in prompts.annotation_ids]
-        masks = decode_masks(instances.counts.take(rows), size)
-        if masks.shape[1:] != (height, width):
-            masks = np.stack([cv2.resize(m.astype(np.float32), (width, height)) > 0.5 for m in masks])
-        found += click_examples(working, prompts, masks)
-    return found
-
-
-def train_ranking(options: argparse.Namespace) -> None:
-    """Fit the ranking, say how it ranks photographs it was not fitted on, and write the weights."""
-    network = load_trained(options.out)
-    instances, chosen = ranking_photographs(options.data, options.photographs)
-    clicks = [sample_points(instances, mode, seed) for mode, seed in CLICKS]
-    parts: list[list[tuple[Candidates, np.ndarray]]] = []
-    tables = []
-    for index in chosen.tolist():
-        image = read_image(options.data / "images" / instances.images.file_names[index])
-        working = reduce_image(image, network, long_side=options.long_side)
-        parts.append([item for item in examples_of(instances, clicks, index, working) if len(item[1])])
-        tables.append(len(working.tables[0].area))
-    judged = [part for number, part in enumerate(parts) if number % 5 == 0]
-    fitted = [part for number, part in enumerate(parts) if number % 5]
-    trial = fit_ranking(join_examples([item for part in fitted for item in part]), seed=options.seed)
-    say({"photographs": len(parts), "leaves": float(np.mean(tables)), "fitted": ranked(trial, fitted)})
-    say({"held_out": ranked(trial, judged)})
-    ranking = fit_ranking(join_examples([item for part in parts for item in part]), seed=options.seed)
-    save_weights(options.out / "boundaries.safetensors", network, ranking)
-
-
-def ranked(ranking: Ranking, parts: Sequence[Sequence[tuple[Candidates, np.ndarray]]]) -> dict[str, float]:
-    """Return the mean overlap of the best-scored candidate, and of the best there is."""
-    items = [item for part in parts for item in part]
-    top = [overlaps[ranking.predict(candidates.features).argmax()] for candidates, overlaps in items]
-    best = [overlaps.max() for _, overlaps in items]
-    return {"clicks": len(items), "top1": float(np.mean(top)), "oracle": float(np.mean(best))}
-
-
 def measure(options: argparse.Namespace) -> None:
     """Print the quality of the bags on a set for measuring."""
     folder = options.data / options.set
     instances = load_instances(folder / "instances_train.json")
     points = load_points(folder / f"{options.points}.json")
+    chosen = {"sources": options.sources, "kinds": options.kinds}
+    given = {name: values for name, values in chosen.items() if values}
     proposer: Proposer = (
-        RegionProposer() if options.proposer == "regions" else BuiltinProposer(weights=options.weights)
+        RegionProposer()
+        if options.proposer == "regions"
+        else BuiltinProposer(weights=options.weights, working_long_side=options.long_side, **given)
     )
     bags, seconds = [], 0.0
     for index in range(options.first, len(points.images), options.every):
@@ -175,15 +109,7 @@ def measure(options: argparse.Namespace) -> None:
         "cpu_seconds_per_image": seconds / max(len(bags), 1),
         "clicks_per_image": clicks / max(len(bags), 1),
     }
-    say({"proposer": proposer.name, **what, **times, **bag_quality(bags, instances)})
-
-
-def load_trained(folder: Path) -> BoundaryNetwork:
-    """Return the network of a training folder's checkpoint."""
-    network = BoundaryNetwork()
-    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    return network.eval()
+    say({"proposer": proposer.name, **given, **what, **times, **bag_quality(bags, instances)})
 
 
 def add_training_commands(commands: argparse._SubParsersAction) -> None:
@@ -200,7 +126,7 @@ def add_training_commands(commands: argparse._SubParsersAction) -> None:
     head = commands.add_parser("head", help="train the promptable head")
     head.add_argument("data", type=Path)
     head.add_argument("out", type=Path)
-    head.add_argument("--steps", type=int, default=2400)
+    head.add_argument("--steps", type=int, default=1500)
     head.add_argument("--batch-size", type=int, default=2)
     head.add_argument("--side", type=int, default=320)
     head.add_argument("--queries", type=int, default=20, help="queries per crop")
@@ -214,13 +140,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     add_training_commands(commands)
-    ranking = commands.add_parser("ranking", help="fit the ranking and write the weights")
-    ranking.add_argument("data", type=Path)
-    ranking.add_argument("out", type=Path)
-    ranking.add_argument("--photographs", type=int, default=120)
-    ranking.add_argument("--long-side", type=int, default=512)
-    ranking.add_argument("--seed", type=int, default=0)
-    ranking.set_defaults(run=train_ranking)
+    for name, run, text in (
+        ("ranking", fit_rankings, "fit the ranking of regions"),
+        ("scores", fit_scores, "fit the scores of all candidates and write the weights"),
+    ):
+        fitting = commands.add_parser(name, help=text)
+        fitting.add_argument("data", type=Path)
+        fitting.add_argument("out", type=Path)
+        fitting.add_argument("--photographs", type=int, default=290)
+        fitting.add_argument("--long-side", type=int, default=512)
+        fitting.add_argument("--seed", type=int, default=0)
+        fitting.set_defaults(run=run)
     measuring = commands.add_parser("measure", help="print the quality of the bags")
     measuring.add_argument("data", type=Path)
     measuring.add_argument("--weights", type=Path)
@@ -229,6 +159,9 @@ def main() -> int:
         "--points", choices=("points_train", "points_train_random"), default="points_train"
     )
     measuring.add_argument("--proposer", choices=("builtin", "regions"), default="builtin")
+    measuring.add_argument("--sources", nargs="+", choices=SOURCES)
+    measuring.add_argument("--kinds", nargs="+", choices=PROMPT_KINDS)
+    measuring.add_argument("--long-side", type=int, default=512)
     measuring.add_argument("--every", type=int, default=3, help="every so many-th image")
     measuring.add_argument("--first", type=int, default=0, help="the first image")
     measuring.set_defaults(run=measure)

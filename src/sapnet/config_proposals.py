@@ -32,8 +32,8 @@ class RegionProposerConfig(Section):
 class BuiltinProposerConfig(Section):
     """The learned proposer that comes with the package."""
 
-    working_long_side: Size = 512
-    """Images are reduced to this long side before their boundaries are computed (never enlarged)."""
+    working_long_side: Size = 768
+    """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""
     masks_per_point: Size = 12
     """Proposals kept per click after near-duplicates are dropped."""
     duplicate_iou: OverlapShare = 0.8

@@ -59,7 +59,7 @@ class BuiltinProposer:
         sources: ``hierarchy``, ``head`` or both.
         kinds: Which kinds of prompt fill the bag (:data:`~sapnet.proposals.prompt_plan.PROMPT_KINDS`). A
             click for which none of them is planned is asked with its point.
-        working_long_side: Images are reduced to this long side first (never enlarged).
+        working_long_side: Images are brought to this long side first (enlarged at most twice).
         masks_per_point: Proposals kept per click.
         duplicate_iou: Two proposals of a click that overlap at least this much are one.
         max_negatives: The most clicks on other objects that are negative points of a prompt.
@@ -81,7 +81,7 @@ class BuiltinProposer:
         *,
         sources: Sequence[str] = (HIERARCHY,),
         kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES),
-        working_long_side: int = 512,
+        working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
         max_negatives: int = 3,

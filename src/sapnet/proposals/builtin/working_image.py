@@ -25,6 +25,7 @@ TREES = ((0.0, 2.0), (0.6, 1.5))
 """Of each tree: the share of the object borders in its boundary strength, and its sharpness."""
 COLOR_WEIGHT = 0.001
 """Cost of merging regions per unit of colour difference."""
+_MOST_ENLARGED = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def reduce_image(
     long_side: int,
     with_trees: bool = True,
 ) -> WorkingImage:
-    """Reduce an image to a long side (never enlarging it), run the network and build the trees.
+    """Bring an image to a long side, enlarging it at most twice, run the network and build the trees.
+
+    Small objects need the enlargement: their borders are a few cells of the finest maps apart.
 
     Args:
         image: RGB, original frame.
@@ -66,9 +69,10 @@ def reduce_image(
     from sapnet.proposals.builtin.boundary_maps import image_maps
 
     height, width = image.shape[:2]
-    factor = min(long_side / max(height, width), 1.0)
+    factor = min(long_side / max(height, width), _MOST_ENLARGED)
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1.0 else image
+    filter_kind = cv2.INTER_AREA if factor < 1.0 else cv2.INTER_CUBIC
+    reduced = cv2.resize(image, size, interpolation=filter_kind) if size != (width, height) else image
     reduced = np.ascontiguousarray(reduced)
     maps, fused = image_maps(network, head, reduced)
     tables = []
