@@ -84,6 +84,20 @@ class Progress:
         elapsed = self._clock() - self._started
         return (self.done - self._done_before) / elapsed if elapsed > 0 else 0.0
 
+    def reach(self, done: int) -> None:
+        """Count up to ``done``; what the first call jumps over was done by an earlier run.
+
+        Args:
+            done: Units done by now, the last of them by this process.
+        """
+        if self.done == self._done_before and done - self.done > 1:
+            # It took this process no time, so it must not count for the rate.
+            self.done = self._done_before = done - 1
+            if self._bar is not None:
+                with contextlib.suppress(OSError):
+                    self._bar.reset(self._task, completed=self.done)
+        self.advance(done - self.done)
+
     def advance(self, amount: int = 1, *, note: str = "") -> None:
         """Count ``amount`` more units as done and show ``note`` (a loss, a file name) beside them."""
         self.done += amount

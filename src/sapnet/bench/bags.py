@@ -170,7 +170,7 @@ def _measure(
                 data.images,
                 proposer,
                 out / "proposals" / name,
-                progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+                progress=lambda done, _total, _proposals: progress.reach(done),
                 workers=workers,
             )
         found = {

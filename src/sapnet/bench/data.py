@@ -113,7 +113,7 @@ def proposals_of(
             data.images,
             proposer_of(source, data.instances, seed, config),
             folder,
-            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            progress=lambda done, _total, _proposals: progress.reach(done),
         )
     return folder
 

@@ -23,7 +23,6 @@ from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
-from sapnet.proposals.sam.proposer import SamProposer
 from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
@@ -112,8 +111,9 @@ def _proposed(
 ) -> tuple[ProposalStore, PromptBoxes | None]:
     """Fill the store with a proposer, in as many processes as were launched; also the boxes it asked with."""
     maker = build_proposer(section, device=str(processes.device))
-    if isinstance(maker, SamProposer):
-        maker.load()  # a corrupt file is bad input, which shows before a store is begun
+    load = getattr(maker, "load", None)
+    if load is not None:
+        load()  # a corrupt file is bad input, which shows before a store is begun
     boxes = None
     if section.boxes == "enhancer":
         options = SessionOptions(resume=True, skip_bad=skip_bad, quiet=quiet)
@@ -131,7 +131,7 @@ def _proposed(
             maker,
             out,
             skip_bad=skip_bad,
-            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            progress=lambda done, _total, _proposals: progress.reach(done),
             workers=workers,
         )
     return store, boxes
@@ -169,7 +169,7 @@ def _proposed_together(
             out,
             rank=rank,
             num_processes=count,
-            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            progress=lambda done, _total, _proposals: progress.reach(done),
         )
     bad = sorted(gather_object(bad), key=lambda item: item["image_id"])
     if not skip_bad:
@@ -190,7 +190,7 @@ def _imported(
             clicks,
             out,
             skip_bad=skip_bad,
-            progress=lambda done, _total, _proposals: progress.advance(done - progress.done),
+            progress=lambda done, _total, _proposals: progress.reach(done),
         )
     counts = {name: count for name, count in imported._asdict().items() if name != "store"}
     return imported.store, {"file": str(path), **counts}
@@ -202,6 +202,9 @@ def _with_name(section: ProposalConfig, name: str) -> ProposalConfig:
     if name not in known:
         reason = f"proposer {name!r} is unknown{nearest(name, known)}; expected one of {', '.join(known)}"
         raise InputError("the command line", [reason])
+    if name == "regions" and section.checkpoint is not None:
+        reason = f"regions has no weights: leave out {section.checkpoint}, or choose another proposer"
+        raise InputError("proposals.checkpoint (--checkpoint)", [reason])
     return section.model_copy(update={"name": name})
 
 

@@ -70,7 +70,10 @@ def find_checkpoint(
     if path.is_file():
         return _original_file(family, path, label)
     if not _is_hub_id(label, explicit_path=isinstance(checkpoint, Path)):
-        problem = f"There is no such folder or file; expected {_expected(family)}."
+        problem = (
+            f"There is no such folder or file; expected {_expected(family)}. To get one: "
+            f"{download_command(family)}"
+        )
         raise CheckpointError(label, [problem])
     return _in_folder(family, _from_hub(family, label, offline=offline), label)
 
@@ -91,10 +94,23 @@ def checkpoint_digest(checkpoint: SamCheckpoint) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its kind where it has none."""
+def first_words(error: BaseException) -> str:
+    """Return the first sentence of an error's text, or its kind where it has none.
+
+    What follows in messages of torch is advice for programmers, some of it dangerous here.
+    """
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
+
+
+def download_command(family: SamFamily, folder: str | None = None) -> str:
+    """Return the command that fetches the default checkpoint of a member.
+
+    Args:
+        family: The member.
+        folder: Where it is to lie; a folder named like the member where None.
+    """
+    return f"hf download {family.hub_id} --local-dir {folder or family.name}"
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -121,14 +137,17 @@ def _is_hub_id(label: str, *, explicit_path: bool) -> bool:
 
 def _original_file(family: SamFamily, path: Path, label: str) -> SamCheckpoint:
     if path.suffix.lower() not in _ORIGINAL_SUFFIXES:
-        problem = f"It is a {path.suffix or 'nameless'} file; expected {_expected(family)}."
+        problem = (
+            f"It is a {path.suffix or 'nameless'} file; expected {_expected(family)}. To get one: "
+            f"{download_command(family)}"
+        )
         if path.suffix == ".safetensors":
             problem = f"Give the folder that holds it ({path.parent}), with its config.json."
         raise CheckpointError(label, [problem])
     if not family.keeps_aspect:
         problem = (
             f"Original weight files are read for sam and sam-hq only; for {family.name} give a folder in the "
-            f"format of transformers: hf download {family.hub_id} --local-dir {family.name}"
+            f"format of transformers: {download_command(family)}"
         )
         raise CheckpointError(label, [problem])
     return SamCheckpoint(family, path, (path,), label)
@@ -153,10 +172,20 @@ def _in_folder(family: SamFamily, folder: Path, label: str) -> SamCheckpoint:
     return SamCheckpoint(family, folder, tuple(weights), label)
 
 
+def command_to_get_again(family: SamFamily, label: str) -> str:
+    """Return the command that fetches a checkpoint anew.
+
+    Args:
+        family: The member.
+        label: What the user gave: a folder, or an id on the hub.
+    """
+    if Path(label).expanduser().is_dir():
+        return download_command(family, label)
+    return f"hf download {label} --force-download"
+
+
 def _again(family: SamFamily, label: str) -> str:
-    if Path(label).is_dir():
-        return f"get a whole folder: hf download {family.hub_id} --local-dir {label}"
-    return f"get all of it: hf download {label}"
+    return f"get all of it: {command_to_get_again(family, label)}"
 
 
 def _read_config(folder: Path, label: str, family: SamFamily) -> dict[str, Any]:
@@ -169,7 +198,7 @@ def _read_config(folder: Path, label: str, family: SamFamily) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            label, [f"config.json cannot be read ({first_line(error)}); {_again(family, label)}"]
+            label, [f"config.json cannot be read ({first_words(error)}); {_again(family, label)}"]
         ) from error
     if not isinstance(settings, dict):
         raise CheckpointError(label, [f"config.json holds no object; {_again(family, label)}"])
@@ -227,6 +256,6 @@ def _hub_problem(label: str, error: Exception) -> str:
             "https://huggingface.co/models; if it is private, run: hf auth login"
         )
     return (
-        f"It cannot be downloaded ({type(error).__name__}: {first_line(error)}). "
+        f"It cannot be downloaded ({type(error).__name__}: {first_words(error)}). "
         f"Try again, or run hf download {label} where there is a network and copy the cache."
     )

@@ -13,7 +13,12 @@ import torch
 from torch import nn
 
 from sapnet.errors import CheckpointError
-from sapnet.proposals.sam.checkpoints import SamCheckpoint, find_checkpoint, first_line
+from sapnet.proposals.sam.checkpoints import (
+    SamCheckpoint,
+    command_to_get_again,
+    find_checkpoint,
+    first_words,
+)
 from sapnet.proposals.sam.families import (
     Precision,
     SamFamily,
@@ -101,7 +106,7 @@ def load_checkpoint(
 def _from_folder(model_class: Any, checkpoint: SamCheckpoint) -> nn.Module:
     """Load a folder in the format of ``transformers``."""
     folder, family = checkpoint.path, checkpoint.family
-    again = f"hf download {family.hub_id} --local-dir <folder>"
+    again = command_to_get_again(family, checkpoint.label)
     try:
         model, info = model_class.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
@@ -109,7 +114,7 @@ def _from_folder(model_class: Any, checkpoint: SamCheckpoint) -> nn.Module:
     # What a damaged file makes transformers and safetensors raise is of many kinds, without a common base.
     except Exception as error:
         problem = (
-            f"Its weights cannot be loaded ({first_line(error)}). The files may be corrupt; get them again: "
+            f"Its weights cannot be loaded ({first_words(error)}). The files may be corrupt; get them again: "
             f"{again}"
         )
         raise CheckpointError(checkpoint.label, [problem]) from error
@@ -137,8 +142,8 @@ def _image_processor(processor_class: Any, checkpoint: SamCheckpoint) -> Any:
     # As above: what a damaged JSON file raises has no common base.
     except Exception as error:
         problem = (
-            f"Its image processor settings cannot be read ({first_line(error)}); get them again: "
-            f"hf download {checkpoint.family.hub_id} preprocessor_config.json --local-dir <folder>"
+            f"Its image processor settings cannot be read ({first_words(error)}); get them again: "
+            f"{command_to_get_again(checkpoint.family, checkpoint.label)}"
         )
         raise CheckpointError(checkpoint.label, [problem]) from error
 

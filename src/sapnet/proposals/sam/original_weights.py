@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sapnet.errors import CheckpointError
-from sapnet.proposals.sam.checkpoints import SamCheckpoint, first_line
+from sapnet.proposals.sam.checkpoints import SamCheckpoint, download_command, first_words
 from sapnet.proposals.sam.families import SamFamily, class_of_transformers, family_named
 from sapnet.proposals.sam.tiny_image_encoder import TinyImageEncoder, is_tiny_encoder
 
@@ -90,29 +90,32 @@ def load_original(checkpoint: SamCheckpoint) -> OriginalModel:
     try:
         settings = _settings(tensors)
     except (KeyError, IndexError, ValueError) as error:
-        problem = f"Its tensors are not those of {checkpoint.family.title} ({error})."
+        problem = (
+            f"Its tensors are not those of {checkpoint.family.title} ({error}); get others: "
+            f"{download_command(checkpoint.family)}"
+        )
         raise CheckpointError(checkpoint.label, [problem]) from error
     model = _empty_model(checkpoint.family, settings)
-    _fill(model, _renamed(tensors), checkpoint.label)
+    _fill(model, _renamed(tensors), checkpoint)
     return OriginalModel(model, settings["vision_config"]["image_size"])
 
 
 def _read_tensors(checkpoint: SamCheckpoint) -> dict[str, Tensor]:
-    again = "download it again"
+    again = f"download it again, or take a folder instead: {download_command(checkpoint.family)}"
     try:
         # Weights only: unpickling anything else could run code.
         content = torch.load(checkpoint.path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        problem = f"It is corrupt, or holds more than tensors, which is not loaded; {again}."
+        problem = f"It is corrupt, or holds more than tensors, which is not loaded; {again}"
         raise CheckpointError(checkpoint.label, [problem]) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        problem = f"It is corrupt ({first_line(error)}); {again}."
+        problem = f"It is corrupt ({first_words(error)}); {again}"
         raise CheckpointError(checkpoint.label, [problem]) from error
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        problem = f"It holds a {type(content).__name__}, expected named tensors."
+        problem = f"It holds a {type(content).__name__}, expected named tensors; {again}"
         raise CheckpointError(checkpoint.label, [problem])
     tensors = {
         str(name).removeprefix("module."): value
@@ -120,7 +123,7 @@ def _read_tensors(checkpoint: SamCheckpoint) -> dict[str, Tensor]:
         if isinstance(value, Tensor)
     }
     if not tensors:
-        raise CheckpointError(checkpoint.label, ["It holds no tensors."])
+        raise CheckpointError(checkpoint.label, [f"It holds no tensors; {again}"])
     return tensors
 
 
@@ -130,14 +133,14 @@ def _refuse_other_family(checkpoint: SamCheckpoint, tensors: Mapping[str, Tensor
         family = family_named("sam2")
         problem = (
             f"It is an original file of SAM 2 or one of its kin; use --proposer {family.name} with a folder "
-            f"in the format of transformers: hf download {family.hub_id} --local-dir {family.name}"
+            f"in the format of transformers: {download_command(family)}"
         )
         raise CheckpointError(checkpoint.label, [problem])
     if not any(name.startswith("image_encoder.") for name in tensors) or _POSITIONS not in tensors:
         first = ", ".join(sorted(tensors)[:3])
         problem = (
             f"It is no original checkpoint of SAM, HQ-SAM or MobileSAM (its tensors begin with {first}); "
-            f"a checkpoint of transformers is given as its folder."
+            f"a checkpoint of transformers is given as its folder: {download_command(asked)}"
         )
         raise CheckpointError(checkpoint.label, [problem])
     found = family_named("sam-hq" if "mask_decoder.hf_token.weight" in tensors else "sam")
@@ -261,18 +264,19 @@ def _with_tiny_encoder(checkpoint: SamCheckpoint, tensors: Mapping[str, Tensor])
     model: Any = _empty_model(checkpoint.family, settings)
     rest = {name: value for name, value in tensors.items() if not name.startswith("image_encoder.")}
     model.vision_encoder = nn.Identity()
-    _fill(model, _renamed(rest), checkpoint.label)
+    _fill(model, _renamed(rest), checkpoint)
     model.vision_encoder = encoder.eval()
     return OriginalModel(model, encoder.image_size)
 
 
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], label: str) -> None:
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], checkpoint: SamCheckpoint) -> None:
     """Copy tensors into the model, which must have exactly those."""
+    again = f"Get a whole checkpoint: {download_command(checkpoint.family)}"
     try:
         outcome = model.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:
         problem = f"Its tensors have other shapes than expected ({str(error).splitlines()[-1].strip()})."
-        raise CheckpointError(label, [problem]) from error
+        raise CheckpointError(checkpoint.label, [problem, again]) from error
     problems = (
         [f"It lacks {len(outcome.missing_keys)} tensors, such as {outcome.missing_keys[0]}."]
         if outcome.missing_keys
@@ -283,4 +287,4 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], label: str) -> None:
             f"It has {len(outcome.unexpected_keys)} unknown tensors, such as {outcome.unexpected_keys[0]}."
         )
     if problems:
-        raise CheckpointError(label, problems)
+        raise CheckpointError(checkpoint.label, [*problems, again])
