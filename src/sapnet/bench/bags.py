@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,33 +50,26 @@ class BagRow:
     source: Source
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from the benchmark's, nested like a config file."""
-    neighbours: bool = False
-    """Measure also the clicks alone whose image holds another click of their class."""
 
 
-def _builtin(**settings: Any) -> dict[str, Any]:
-    return {"proposals": {"builtin": settings}}
+def _builtin(label: str, sources: Sequence[str], *prompts: str) -> BagRow:
+    settings: dict[str, Any] = {"sources": list(sources)}
+    if prompts:
+        settings["prompts"] = list(prompts)
+    return BagRow(f"builtin: {label}", "builtin", {"proposals": {"builtin": settings}})
 
 
-_BOTH = ["hierarchy", "head"]
+_TREE, _HEAD, _BOTH = ("hierarchy",), ("head",), ("hierarchy", "head")
 ROWS: tuple[BagRow, ...] = (
     BagRow("regions", "regions"),
-    BagRow("builtin: hierarchy", "builtin", _builtin(sources=["hierarchy"])),
-    BagRow("builtin: head", "builtin", _builtin(sources=["head"])),
-    BagRow("builtin: both", "builtin", _builtin(sources=_BOTH)),
-    BagRow(
-        "builtin: both, click alone",
-        "builtin",
-        _builtin(sources=_BOTH, prompts=["point"]),
-        neighbours=True,
-    ),
-    BagRow(
-        "builtin: both, click and negatives",
-        "builtin",
-        _builtin(sources=_BOTH, prompts=["point+negatives"]),
-        neighbours=True,
-    ),
     BagRow("simulated SAM", "simulated"),
+    _builtin("hierarchy", _TREE),
+    _builtin("hierarchy, click alone", _TREE, "point"),
+    _builtin("hierarchy, click and negatives", _TREE, "point+negatives"),
+    _builtin("head", _HEAD),
+    _builtin("both", _BOTH),
+    _builtin("both, click alone", _BOTH, "point"),
+    _builtin("both, click and negatives", _BOTH, "point+negatives"),
 )
 """The rows of ``bags``."""
 
@@ -115,9 +108,10 @@ def run_bags(
         rows: What to measure.
 
     Returns:
-        The content of ``bench.json``: ``rows`` (``label``, ``points``, ``simulated``, ``quality`` as
-        :func:`~sapnet.proposals.quality.bag_quality` gives it, ``neighbours`` or None,
-        ``seconds_per_image`` or None, ``store``) and the ``tables`` made of them.
+        The content of ``bench.json``: ``rows`` (``label``, ``points``, ``simulated``, ``store``,
+        ``quality`` and, of the clicks with another of their class in the image, ``neighbours``, both as
+        :func:`~sapnet.proposals.quality.bag_quality` gives them, ``seconds_per_image`` or None) and the
+        ``tables`` made of them.
 
     Raises:
         InputError: The data are wrong, or kept figures are of other data or settings.
@@ -125,8 +119,8 @@ def run_bags(
     """
     data = _BagData.load(folder)
     measured: list[dict[str, Any]] = []
-    for kind in data.points:
-        for row in rows:
+    for row in rows:
+        for kind in data.points:
             found = _measure(row, data, kind, out, with_changes(config, row.changes), quiet=quiet)
             measured.append({"label": row.label, "points": kind} | found)
             content = _content(data, measured, out, config)
@@ -177,7 +171,7 @@ def _measure(
             "simulated": row.source == "simulated",
             "store": name,
             "quality": bag_quality(store, data.instances),
-            "neighbours": _among_neighbours(store, points, data.instances) if row.neighbours else None,
+            "neighbours": _among_neighbours(store, points, data.instances),
             "seconds_per_image": None
             if row.source == "simulated"
             else _seconds_per_image(proposer, points, data.images),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from sapnet.cli.closing import plain, summary_lines
 from sapnet.cli.parser import build_parser
 from sapnet.cli.verbs import Outcome
 from sapnet.errors import SapnetError
 
 INTERRUPTED = 130
-_LISTED_ITEMS = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +52,11 @@ def _emit(outcome: Outcome, *, as_json: bool, quiet: bool) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     if as_json:
-        _print_to_stdout(json.dumps(_plain(outcome.figures), indent=2, allow_nan=False) + "\n")
+        _print_to_stdout(json.dumps(plain(outcome.figures), indent=2, allow_nan=False) + "\n")
     elif outcome.text is not None:
         _print_to_stdout(outcome.text)
     elif not quiet or outcome.exit_code:
-        for line in outcome.closing or _summary(outcome.figures):
+        for line in outcome.closing or summary_lines(outcome.figures):
             print(line, file=sys.stderr)
 
 
@@ -77,38 +75,6 @@ def _complain(message: str, *, debug: bool = False) -> None:
         if debug:
             traceback.print_exc()
         print(f"error: {message}", file=sys.stderr)
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with only what strict JSON knows; NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if hasattr(value, "tolist"):  # numpy and torch numbers and arrays
-        return _plain(value.tolist())
-    return str(value)
-
-
-def _summary(figures: Any, prefix: str = "") -> Iterator[str]:
-    """Yield one ``name: value`` line per figure."""
-    for key, value in _plain(figures).items() if isinstance(figures, dict) else [("result", figures)]:
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _summary(value, f"{name}.")
-        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-            yield from (f"{name}: {item}" for item in value)
-        elif isinstance(value, list):
-            more = f" ... ({len(value)} in all)" if len(value) > _LISTED_ITEMS else ""
-            yield f"{name}: {json.dumps(value[:_LISTED_ITEMS])}{more}"
-        elif isinstance(value, float):
-            yield f"{name}: {value:.4g}"
-        elif value is not None:
-            yield f"{name}: {value}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapnet.cli.closing import closing_lines
+from sapnet.cli.closing import bench_lines, closing_lines, proposal_lines
 from sapnet.errors import ConfigError, InputError, nearest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def propose(args: argparse.Namespace) -> Outcome:
         export_json=args.export_json,
         quiet=args.quiet,
     )
-    return Outcome(figures)
+    return Outcome(figures, closing=proposal_lines(figures))
 
 
 def train(args: argparse.Namespace) -> Outcome:
@@ -124,7 +124,7 @@ def bench(args: argparse.Namespace) -> Outcome:
     figures = pipeline.bench(
         name=args.name, data=args.data, out=args.out, seeds=args.seeds, config=config, quiet=args.quiet
     )
-    return Outcome(figures)
+    return Outcome(figures, closing=bench_lines(figures))
 
 
 def demo(args: argparse.Namespace) -> Outcome:
