@@ -35,9 +35,16 @@ def build_proposer(config: ProposalConfig, *, device: str = "cpu") -> Proposer:
     if config.name == "builtin":
         builtin = config.builtin
         return BuiltinProposer(
+            sources=builtin.sources,
+            kinds=builtin.prompts,
             working_long_side=builtin.working_long_side,
             masks_per_point=builtin.masks_per_point,
             duplicate_iou=builtin.duplicate_iou,
+            max_negatives=builtin.max_negatives,
+            negatives=builtin.negatives,
+            jitter_pixels=builtin.jitter_pixels,
+            jitter_count=builtin.jitter_count,
+            seed=builtin.seed,
             weights=config.checkpoint,
         )
     return SamProposer(

@@ -32,12 +32,26 @@ class RegionProposerConfig(Section):
 class BuiltinProposerConfig(Section):
     """The learned proposer that comes with the package."""
 
+    sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy",)
+    """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
+    prompts: tuple[PromptKind, ...] = ("point", "point+negatives")
+    """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
     working_long_side: Size = 768
     """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""
     masks_per_point: Size = 12
     """Proposals kept per click after near-duplicates are dropped."""
     duplicate_iou: OverlapShare = 0.8
     """Two proposals overlapping at least this much are one."""
+    max_negatives: Size = 3
+    """Most other clicks of the image that are negative points."""
+    negatives: Literal["same-class", "all"] = "same-class"
+    """Which other clicks those are."""
+    jitter_pixels: NonNegative = 4.0
+    """How far jittered clicks are moved, pixels of the original image."""
+    jitter_count: Size = 2
+    """Jittered prompts per click."""
+    seed: Count = 0
+    """Seed of the jitter."""
 
 
 class SamProposerConfig(Section):
@@ -112,6 +126,10 @@ class EnhancerConfig(Section):
     """They overlap every box of the second pass less than this (paper: 0.3)."""
     parts_per_click: Count = 0
     """Boxes inside the first estimate that count as background, as in SAPNet's algorithm 1 (paper: none)."""
+    instance_probability: bool = True
+    """Weigh the best boxes by class times instance probability (paper); false: by the class alone."""
+    size_exponent: NonNegative = 0.0
+    """Weigh them also by (area / largest area of the bag) to this power (paper: 0)."""
     guidance_exponent: NonNegative = 3.0
     """Boxes that cover other clicks of the class score less, by SAPNet's eq. 2 to this power (paper: 0)."""
 
@@ -119,7 +137,7 @@ class EnhancerConfig(Section):
 class ProposalConfig(Section):
     """Which proposer fills the bags, and its settings."""
 
-    name: ProposerName = "regions"
+    name: ProposerName = "builtin"
     """regions: nested regions, no weights; builtin: learned, comes with the package; sam, sam-hq, sam2,
     sam3, edgetam: needs the extra sam."""
     checkpoint: str | None = None

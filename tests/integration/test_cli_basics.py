@@ -29,7 +29,7 @@ SIGNATURES = {
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",
     "bench": "name data out seeds config quiet",
-    "report": "run out",
+    "report": "run out points images instances",
     "demo": "out quiet config",
 }
 
@@ -107,7 +107,7 @@ CALLS = {
                 "val_instances": "val.json", "val_images": "store", "resume": False, "quiet": False, "skip_bad": False}),
     "bench street4 --data images --out b --seeds 3": (
         "bench", {"name": "street4", "data": "images", "out": "b", "seeds": 3, "quiet": False}),
-    "report runs --out r.html": ("report", {"run": "runs", "out": "r.html"}),
+    "report runs --out r.html": ("report", {"run": "runs", "points": None, "images": None, "instances": None, "out": "r.html"}),
     "demo --out d": ("demo", {"out": "d", "quiet": False}),
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ ENHANCER = {
 
 def settings(**changes):
     return tiny_config(
-        proposals={"boxes": "enhancer", "enhancer": {**ENHANCER, **changes}},
+        proposals={"name": "regions", "boxes": "enhancer", "enhancer": {**ENHANCER, **changes}},
         training={"checkpoint_steps": 1, "epochs": 1, "selection_warmup_epochs": 0},
     )
 
