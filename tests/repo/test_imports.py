@@ -9,7 +9,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
-    {"mil", "losses", "models", "data", "proposals"},
+    {"mil", "losses", "models", "data", "proposals", "importers"},
     {"inference", "labels", "evaluation", "visualize"},
     {"build", "build_proposer"},
     {"engine"},
@@ -33,6 +33,7 @@ WITHOUT_TORCH = {
     "_version",
     "__main__",
     "__init__",
+    "importers",
 }
 
 
