@@ -3,80 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sapnet.errors import DataError
+from sapnet.importers import coco, instances, table
 from sapnet.importers.records import Reader
-from sapnet.importers.sources import read_json_value
-
-_HEAD_BYTES = 65536
-_LISTED_FILES = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Sketch:
-    """What can be seen of a source at a glance; what a sniffing function decides by."""
-
-    path: Path
-
-    @property
-    def suffix(self) -> str:
-        """The file name's ending in small letters, with its dot; empty for a folder."""
-        return "" if self.is_folder else self.path.suffix.lower()
-
-    @cached_property
-    def is_folder(self) -> bool:
-        """Whether the source is a folder."""
-        return self.path.is_dir()
-
-    @cached_property
-    def members(self) -> tuple[Path, ...]:
-        """The first files in a folder and below it, sorted; none for a file."""
-        if not self.is_folder:
-            return ()
-        return tuple(sorted(islice((item for item in self.path.rglob("*") if item.is_file()), _LISTED_FILES)))
-
-    @cached_property
-    def first_file(self) -> Path | None:
-        """The file itself; of a folder its first JSON file."""
-        if not self.is_folder:
-            return self.path
-        return next((item for item in self.members if item.suffix.lower() == ".json"), None)
-
-    @cached_property
-    def head(self) -> str:
-        """The first 64 KB of :attr:`first_file`; what is no UTF-8 replaced."""
-        if self.first_file is None:
-            return ""
-        try:
-            with self.first_file.open("rb") as stream:
-                return stream.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
-        except OSError:
-            return ""
-
-    @cached_property
-    def document(self) -> Any:
-        """The JSON of :attr:`first_file`; None where that is no JSON."""
-        if self.first_file is None or self.first_file.suffix.lower() in {".csv", ".tsv", ".xml"}:
-            return None
-        try:
-            return read_json_value(self.first_file)
-        except DataError:
-            return None
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The top-level keys of :attr:`document`; empty where that is no object."""
-        return frozenset(self.document) if isinstance(self.document, dict) else frozenset()
-
-    @property
-    def first_entry(self) -> Any:
-        """The first entry of :attr:`document` where that is a list, else None."""
-        return self.document[0] if isinstance(self.document, list) and self.document else None
+from sapnet.importers.sketch import Sketch
 
 
 class Format(NamedTuple):
@@ -89,5 +22,32 @@ class Format(NamedTuple):
     """Tells whether a source is of this format; formats are asked in the order of :data:`FORMATS`."""
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "authors": Format(
+        coco.read_authors, "quasi-centre JSON of SAPNet's authors, stage A or B", coco.is_authors
+    ),
+    "coco": Format(coco.read_coco, "COCO JSON with 'point': [x, y] per annotation", coco.is_coco),
+    "coco-keypoints": Format(coco.read_keypoints, "COCO keypoints, v = 0 left out", coco.is_keypoints),
+    "instances": Format(
+        instances.read_instances, "COCO masks: one point per mask (--mode)", coco.is_instances
+    ),
+    "csv": Format(table.read_table, "CSV or TSV with a header; needs --unit", table.is_table),
+}
 """All formats; those that others could be mistaken for come first."""
+
+
+def detect(source: Path) -> str:
+    """Return the name of the format of a source.
+
+    Args:
+        source: A file or folder.
+
+    Raises:
+        DataError: No format fits; all are listed.
+    """
+    sketch = Sketch(source)
+    for name, candidate in FORMATS.items():
+        if candidate.sniff(sketch):
+            return name
+    known = ", ".join(FORMATS)
+    raise DataError(str(source), [f"the format cannot be told (--from names it: {known})", *sketch.trouble()])

@@ -95,8 +95,10 @@ class Imported:
     points: tuple[SourcePoint, ...] = ()
     regions: tuple[SourceRegion, ...] = ()
     categories: tuple[tuple[int | None, str], ...] = ()
-    """``(id or None, name)`` in the source's order; those that occur only in ``points`` need not be listed."""
+    """``(id or None, name)`` in the source's order; those only in ``points`` need not be listed."""
     problems: tuple[Problem, ...] = ()
+    slack: float = 0.0
+    """Pixels by which the format lets points lie outside of their image; such points are moved inside."""
     notes: tuple[str, ...] = ()
     """What people should know and is neither wrong nor doubtful ("12 polygons were not read")."""
 

@@ -44,18 +44,30 @@ def read_json_value(path: Path) -> Any:
     Raises:
         DataError: There is no such file, or it is no usable JSON (with line and column).
     """
-    text = read_text(path)
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, subject: str) -> Any:
+    """Read JSON of any shape from a text, as :func:`read_json_value` does.
+
+    Args:
+        text: The JSON.
+        subject: What to call it in messages.
+
+    Raises:
+        DataError: It is no usable JSON (with line and column).
+    """
     try:
         return json.loads(text, object_pairs_hook=_without_repeated_keys)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         at_end = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         cut = " (the file seems cut off)" if at_end else ""
-        raise DataError(str(path), [f"not valid JSON at {place}: {error.msg}{cut}"]) from error
+        raise DataError(subject, [f"not valid JSON at {place}: {error.msg}{cut}"]) from error
     except RecursionError as error:
-        raise DataError(str(path), ["not usable JSON: nested too deeply"]) from error
+        raise DataError(subject, ["not usable JSON: nested too deeply"]) from error
     except ValueError as error:
-        raise DataError(str(path), [f"not usable JSON: {error}"]) from error
+        raise DataError(subject, [f"not usable JSON: {error}"]) from error
 
 
 def number(value: Any) -> float | None:
