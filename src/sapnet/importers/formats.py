@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sapnet.errors import DataError
-from sapnet.importers import coco, instances, table
+from sapnet.importers import (
+    coco,
+    cvat,
+    datumaro,
+    fiftyone,
+    instances,
+    label_studio,
+    labelme,
+    make_sense,
+    point_sup,
+    table,
+    via,
+)
 from sapnet.importers.records import Reader
 from sapnet.importers.sketch import Sketch
 
@@ -23,6 +35,28 @@ class Format(NamedTuple):
 
 
 FORMATS: dict[str, Format] = {
+    "label-studio": Format(
+        label_studio.read_label_studio, "Label Studio JSON or JSON-MIN", label_studio.is_label_studio
+    ),
+    "cvat": Format(cvat.read_cvat, "CVAT for images 1.1, XML or the zip archive with it", cvat.is_cvat),
+    "datumaro": Format(
+        datumaro.read_datumaro, "Datumaro JSON, also as CVAT exports it", datumaro.is_datumaro
+    ),
+    "labelme": Format(
+        labelme.read_labelme, "labelme or X-AnyLabeling, a folder of JSON files", labelme.is_labelme
+    ),
+    "via": Format(via.read_via, "VGG Image Annotator 1, 2 or 3, JSON or CSV", via.is_via),
+    "fiftyone": Format(
+        fiftyone.read_fiftyone, "FiftyOneDataset folder or its samples.json", fiftyone.is_fiftyone
+    ),
+    "point-sup": Format(
+        point_sup.read_point_sup,
+        "PointSup: COCO with 'point_coords' and 'point_labels'",
+        point_sup.is_point_sup,
+    ),
+    "make-sense": Format(
+        make_sense.read_make_sense, "makesense.ai CSV without header", make_sense.is_make_sense
+    ),
     "authors": Format(
         coco.read_authors, "quasi-centre JSON of SAPNet's authors, stage A or B", coco.is_authors
     ),

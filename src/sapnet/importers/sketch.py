@@ -59,7 +59,7 @@ class Sketch:
     @cached_property
     def document(self) -> Any:
         """The JSON of :attr:`first_file`; None where that is no JSON."""
-        if self.first_file is None or self.first_file.suffix.lower() in {".csv", ".tsv", ".xml"}:
+        if self.first_file is None or self.first_file.suffix.lower() in {".csv", ".tsv", ".xml", ".zip"}:
             return None
         try:
             return read_json_value(self.first_file)
