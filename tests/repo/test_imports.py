@@ -15,12 +15,13 @@ LAYERS = [
     {"engine"},
     {"report", "bench", "doctor"},
     {"pipeline"},
+    {"api"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
-READERS_OF_SETTINGS = {"build", "build_proposer", "bench", "cli", "engine", "pipeline", *SETTINGS}
+READERS_OF_SETTINGS = {"api", "build", "build_proposer", "bench", "cli", "engine", "pipeline", *SETTINGS}
 WITHOUT_TORCH = {
     "errors",
     "progress",
