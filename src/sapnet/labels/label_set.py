@@ -56,6 +56,10 @@ class LabelSet(AnnotationTable):
             return np.zeros((0, 0, 0), dtype=bool)
         return decode_masks(self.counts.take(rows), self.size_of_row(int(rows[0])))
 
+    def mask_of(self, row: int) -> Bool[ndarray, "H W"]:
+        """Decode the mask of one object."""
+        return decode_masks([self.counts[row]], self.size_of_row(row))[0]
+
     def boxes_of(self, rows: Int[ndarray, " n"]) -> Float[ndarray, "n 4"]:
         """Return the tight boxes ``xyxy`` of objects of one image; zeros for an empty mask."""
         if len(rows) == 0:
