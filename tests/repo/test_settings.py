@@ -20,6 +20,23 @@ SETTINGS = {"-c", "--config"}
 TRAINING = {"--points", "--images", "--out", "--val-instances", "--val-images", "--resume", "--skip-bad"}
 OPTIONS = {
     "points sample": COMMON | {"--instances", "--mode", "--out"},
+    "points import": COMMON
+    | {
+        "--from",
+        "--images",
+        "--out",
+        "--unit",
+        "--several",
+        "--shapes",
+        "--attribute",
+        "--annotations",
+        "--mode",
+        "--class",
+        "--class-map",
+        "--exif",
+        "--strict",
+        "--skip-bad",
+    },
     "points check": COMMON | {"--images"},
     "propose": COMMON
     | SETTINGS

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
-from sapnet.cli import verbs
+from sapnet.cli import import_verbs, verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -50,6 +50,12 @@ def _add_data_verbs(group: Any) -> None:
         help="where the point lies (default: quasi-center)",
     )
     _output(sample, "points.json", "points file to write")
+    imported = _verb(
+        points, "import", import_verbs.points_import, "make a points file from an annotation tool's"
+    )
+    import_verbs.add_import_options(imported, SAMPLING_MODES)
+    _input(imported, "--images", "DIR", "folder of the images")
+    _output(imported, "points.json", "points file to write")
     check = _verb(
         points, "check", verbs.points_check, "list all problems of a points file; exit code 2 if any"
     )

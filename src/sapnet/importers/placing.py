@@ -10,7 +10,7 @@ from sapnet.data.images import stored_orientation
 from sapnet.errors import DataError
 from sapnet.importers.frames import Exif, Frame, choose_frame
 from sapnet.importers.matching import ImageFolder, describe_name
-from sapnet.importers.records import Imported, Problem, SourceImage
+from sapnet.importers.records import Imported, Problem, SourceImage, SourcePoint, SourceRegion
 
 _LISTED = 4
 
@@ -56,7 +56,8 @@ def place_images(imported: Imported, folder: ImageFolder, exif: Exif) -> Places:
     listed: dict[str, list[SourceImage]] = {}
     for image in imported.images:
         listed.setdefault(image.name, []).append(image)
-    for item in (*imported.points, *imported.regions):
+    mentioned: tuple[SourcePoint | SourceRegion, ...] = (*imported.points, *imported.regions)
+    for item in mentioned:
         if item.image not in listed:
             listed[item.image] = [SourceImage(item.image, None, None, item.where)]
     counts = Counter(point.image for point in imported.points)
@@ -79,6 +80,7 @@ def _match_names(
 ) -> dict[str, str]:
     """Return the file of each name that has one for itself."""
     by_file: dict[str, list[str]] = {}
+    doubts: dict[str, str] = {}
     for name, images in names.items():
         match = folder.match(name)
         if match.file is None:
@@ -87,18 +89,19 @@ def _match_names(
             places.problems.append(Problem(images[0].where, text))
             continue
         by_file.setdefault(match.file, []).append(name)
-        if match.text:
-            text = f"image {describe_name(name)}: {match.text}"
-            places.problems.append(Problem(images[0].where, text, doubtful=True))
+        doubts[name] = match.text
     result = {}
     for file, rivals in by_file.items():
         winners = [name for name in rivals if _path(name) == file] if len(rivals) > 1 else rivals
         result.update(dict.fromkeys(winners, file))
+        for name in filter(doubts.get, winners):
+            text = f"image {describe_name(name)}: {doubts[name]}"
+            places.problems.append(Problem(names[name][0].where, text, doubtful=True))
         losers = [name for name in rivals if name not in winners]
         places.unmatched += len(losers)
         for name in losers:
             others = _some(describe_name(other) for other in rivals if other != name)
-            text = f"image {describe_name(name)}: the only file that fits is {file}, as for {others}"
+            text = f"image {describe_name(name)}: the only file that fits is {file}, which fits {others} too"
             text += _left_out(counts[name])
             places.problems.append(Problem(names[name][0].where, text))
     return {name: result[name] for name in names if name in result}

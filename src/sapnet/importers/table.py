@@ -41,8 +41,8 @@ def read_table(source: Path, options: ReaderOptions) -> Imported:
     """Read a table with a header: columns as in :data:`COLUMNS`, of which image, x and y are needed.
 
     Rows with one object id (in one image) are one object: its first row is the click, the others are extra
-    points, or negative ones where ``positive`` is 0. ``role`` says it outright. A row without x and y lists an
-    image.
+    points, or negative ones where ``positive`` is 0. ``role`` says it outright. A row without x and y only
+    lists its image.
 
     Args:
         source: The file; columns are separated by tabs, semicolons or commas, as in its first line.

@@ -6,6 +6,7 @@ Every function returns JSON-able figures. Paths may be strings.
 from __future__ import annotations
 
 from sapnet.pipeline.benchmarks import bench
+from sapnet.pipeline.importing import import_points_file
 from sapnet.pipeline.points import check_points_file, sample_points_file
 from sapnet.pipeline.proposing import load_training_data, propose
 from sapnet.pipeline.results import evaluate, label, predict, report
@@ -18,6 +19,7 @@ __all__ = [
     "demo",
     "evaluate",
     "headline",
+    "import_points_file",
     "label",
     "load_training_data",
     "predict",
