@@ -11,6 +11,14 @@ from sapnet.cli.verbs import Outcome
 
 FORMATS = (
     "auto",
+    "label-studio",
+    "cvat",
+    "datumaro",
+    "labelme",
+    "via",
+    "fiftyone",
+    "point-sup",
+    "make-sense",
     "authors",
     "coco",
     "coco-keypoints",
