@@ -194,7 +194,8 @@ class _TaskReader:
                 address = text_of(self.task.get("file_upload"))
             self._names[key] = path_in(address) if address else None
             if address is None:
-                self.found.wrong(self.where, f"no image address in data {shown(list(self.data))}")
+                keys = ", ".join(map(shown, list(self.data)[:8]))
+                self.found.wrong(self.where, f"no image address in 'data' (it has {keys})")
         return self._names[key]
 
     def _data_key(self, entry: dict[str, Any]) -> str:

@@ -51,7 +51,8 @@ def _read_entry(entry: dict[str, Any], where: str, found: Collector, listed: set
         (text_of(item) for item in (entry.get("image"), *addresses) if looks_like_image(item)), None
     )
     if address is None or address.startswith("data:"):
-        found.wrong(where, f"no image address among {shown(sorted(entry.keys() - _OWN_KEYS))}")
+        keys = ", ".join(map(shown, sorted(entry.keys() - _OWN_KEYS)[:8]))
+        found.wrong(where, f"no image address in the task (it has {keys})")
         return
     name = path_in(address)
     regions = _regions(entry, found)

@@ -89,7 +89,7 @@ def choose_attribute(subject: str, wanted: str | None, used: list[str], defined:
     if len(used) > 1:
         raise DataError(
             subject,
-            [f"several attributes could be the class ({', '.join(used)}); choose with --attribute NAME"],
+            [f"several attributes may hold what to read ({', '.join(used)}): choose with --attribute NAME"],
         )
     return used[0] if used else None
 
