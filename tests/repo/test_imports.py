@@ -10,7 +10,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
     {"mil", "losses", "models", "data", "proposals", "importers"},
-    {"inference", "labels", "evaluation", "visualize"},
+    {"convert", "evaluation", "exporters", "inference", "labels", "visualize"},
     {"build", "build_proposer"},
     {"engine"},
     {"report", "bench", "doctor"},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
-from sapnet.cli import import_verbs, verbs
+from sapnet.cli import convert_verbs, import_verbs, verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -72,6 +72,8 @@ def _add_data_verbs(group: Any) -> None:
     _output(propose, "DIR", "store to write; an unfinished one is continued")
     _skip_bad(propose)
 
+    convert_verbs.add_convert_verbs(group, _verb)
+
 
 def _add_training_verbs(group: Any) -> None:
     train = _verb(group, "train", verbs.train, "train on points and their proposals", True)
@@ -110,7 +112,8 @@ def _add_result_verbs(group: Any) -> None:
     _input(label, "--run", "RUN", "run folder of a trained model")
     _points_and_images(label)
     _input(label, "--proposals", "DIR", "proposal store")
-    _output(label, "labels.json", "label file to write (COCO instances)")
+    _output(label, "OUT", "label file to write, or folder where the format has many files")
+    convert_verbs.add_format_options(label, "--format", "coco")
     _skip_bad(label)
 
     predict = _verb(group, "predict", verbs.predict, "segment new images")

@@ -36,7 +36,7 @@ class Outcome:
 
 def points_sample(args: argparse.Namespace) -> Outcome:
     """``sapnet points sample``: one point per non-crowd instance."""
-    _require_existing(args, "instances")
+    require_existing(args, "instances")
     from sapnet import pipeline
 
     seed = 0 if args.seed is None else args.seed
@@ -47,7 +47,7 @@ def points_sample(args: argparse.Namespace) -> Outcome:
 
 def points_check(args: argparse.Namespace) -> Outcome:
     """``sapnet points check``: all problems at once, exit code 2 if any."""
-    _require_existing(args, "points", "images")
+    require_existing(args, "points", "images")
     from sapnet import pipeline
 
     figures = pipeline.check_points_file(points=args.points, images=args.images)
@@ -140,8 +140,9 @@ def demo(args: argparse.Namespace) -> Outcome:
 
 def label(args: argparse.Namespace) -> Outcome:
     """``sapnet label``: one mask per clicked object."""
-    _require_existing(args, "run", "points", "images", "proposals")
+    require_existing(args, "run", "points", "images", "proposals")
     from sapnet import pipeline
+    from sapnet.cli.convert_verbs import export_options
 
     figures = pipeline.label(
         run=args.run,
@@ -150,6 +151,8 @@ def label(args: argparse.Namespace) -> Outcome:
         proposals=args.proposals,
         out=args.out,
         device=args.device or "auto",
+        to=args.to,
+        options=export_options(args),
         quiet=args.quiet,
         skip_bad=args.skip_bad,
     )
@@ -158,7 +161,7 @@ def label(args: argparse.Namespace) -> Outcome:
 
 def predict(args: argparse.Namespace) -> Outcome:
     """``sapnet predict``: segment new images."""
-    _require_existing(args, "model", "images")
+    require_existing(args, "model", "images")
     from sapnet import pipeline
 
     figures = pipeline.predict(
@@ -196,7 +199,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
 
 def report(args: argparse.Namespace) -> Outcome:
     """``sapnet report``: one self-contained HTML file."""
-    _require_existing(args, "run")
+    require_existing(args, "run")
     from sapnet import pipeline
 
     return Outcome(pipeline.report(run=args.run, out=args.out))
@@ -257,7 +260,7 @@ def _config(args: argparse.Namespace, *inputs: str) -> Config:
     return config
 
 
-def _require_existing(args: argparse.Namespace, *inputs: str) -> None:
+def require_existing(args: argparse.Namespace, *inputs: str) -> None:
     """Refuse input paths that do not exist, all at once."""
     missing = _missing_inputs(args, inputs)
     if missing:

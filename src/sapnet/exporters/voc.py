@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -32,8 +33,8 @@ def voc_files(
 
     Objects are numbered from 1 in file order; a class has its rank among the categories, from 1.
     A pixel has one value: where masks overlap, the higher score wins, among equal scores the
-    smaller mask, among equal ones the later in the file. Crowd regions and the ``ignore_regions``
-    of an image become void wherever no object is.
+    smaller mask, among equal ones the later in the file. Crowd regions, ``void``
+    and ``ignore_regions`` of an image become void wherever no object is.
 
     Args:
         labels: The objects.
@@ -98,17 +99,30 @@ def _void(labels: LabelSet, index: int) -> Bool[ndarray, "H W"]:
     size = labels.images.size(index)
     rows = labels.rows_of(index)
     regions = labels.counts.take(rows[labels.iscrowd[rows]])
-    ignored = parse_extras(labels.images.extras[index]).get("ignore_regions", [])
-    if isinstance(ignored, list):
-        regions += [segmentation_to_counts(_segmentation(item), size) for item in ignored]
+    extras = parse_extras(labels.images.extras[index])
+    try:
+        regions += [segmentation_to_counts(item, size) for item in _ignored(extras)]
+    except (ValueError, TypeError, OverflowError) as error:
+        where = labels.images.file_names[index]
+        raise DataError("the labels", [f"image {where}: void or ignore_regions: {error}"]) from error
     return decode_masks(regions, size).any(axis=0) if regions else np.zeros(size, dtype=bool)
 
 
-def _segmentation(region: object) -> object:
-    """Return the segmentation of an ignore region, which may be wrapped in an object."""
-    if isinstance(region, dict) and "counts" not in region:
-        return region.get("segmentation", [])
-    return region
+def _ignored(extras: dict[str, Any]) -> Iterator[Any]:
+    """Yield the segmentations of what an image asks to leave out of account.
+
+    ``void`` is a segmentation (``sapnet convert voc``); ``ignore_regions`` are objects with ``bbox``
+    or ``polygon`` (``sapnet points import``).
+    """
+    if "void" in extras:
+        yield extras["void"]
+    for region in extras.get("ignore_regions", []):
+        if "polygon" in region:
+            yield [[value for vertex in region["polygon"] for value in vertex]]
+        elif "bbox" in region:
+            left, top, width, height = region["bbox"]
+            right, bottom = left + width, top + height
+            yield [[left, top, right, top, right, bottom, left, bottom]]
 
 
 def _rim(owners: ndarray, width: int) -> Bool[ndarray, "H W"]:

@@ -6,6 +6,7 @@ Every function returns JSON-able figures. Paths may be strings.
 from __future__ import annotations
 
 from sapnet.pipeline.benchmarks import bench
+from sapnet.pipeline.converting import convert_labels, convert_subset, convert_voc
 from sapnet.pipeline.importing import import_points_file
 from sapnet.pipeline.points import check_points_file, sample_points_file
 from sapnet.pipeline.proposing import load_training_data, propose
@@ -16,6 +17,9 @@ from sapnet.pipeline.whole import demo, headline, run
 __all__ = [
     "bench",
     "check_points_file",
+    "convert_labels",
+    "convert_subset",
+    "convert_voc",
     "demo",
     "evaluate",
     "headline",
