@@ -9,6 +9,14 @@ from typing import Any
 from sapnet.importers.records import Imported, Problem, SourceImage, SourcePoint, SourceRegion
 from sapnet.importers.sources import number, shown, side, text_of
 
+_BRIEF = 80
+
+
+def brief(value: Any) -> str:
+    """Return a name or an id as it is shown in places: a short text as it is, everything else described."""
+    text = text_of(value)
+    return text if text is not None and len(text) <= _BRIEF and text.isprintable() else shown(value)
+
 
 @dataclass
 class Collector:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from sapnet.errors import DataError
 from sapnet.importers.archives import names_in, open_member
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.shapes import center_of, point_on_polygon
 from sapnet.importers.sources import number_in_text, shown, text_of
@@ -157,7 +157,7 @@ class _XmlReader:
         self.image = self.found.name(line, attributes.get("name"), "name")
         if self.image is None:
             return
-        self.place = f"{self.image} (image {attributes.get('id', '?')[:20]})"
+        self.place = f"{brief(self.image)} (image {brief(attributes.get('id', '?'))})"
         width, height = (_whole_number(attributes.get(key)) for key in ("width", "height"))
         number = _whole_number(attributes.get("id"))
         self.found.images.append(
@@ -183,7 +183,11 @@ class _XmlReader:
         if attributes.get("outside") == "1":
             self.found.counts["points that are outside (not visible) were not read"] += 1
             return
-        name = f"the skeleton's point {attributes.get('label', '')!r}" if skeleton else f"points of {label!r}"
+        name = (
+            f"the skeleton's point {brief(attributes.get('label'))}"
+            if skeleton
+            else f"points of {brief(label)}"
+        )
         where = f"{self.place}, line {self.parser.CurrentLineNumber}, {name}"
         one = self.options.several == "one" or (skeleton and self.options.several is None)
         key = f"element {self.count}" if one else None
@@ -200,7 +204,7 @@ class _XmlReader:
                 self.found.wrong(where, f"expected 'x,y', got {shown(pair)}")
 
     def _shape(self, tag: str, attributes: Attributes, label: str) -> None:
-        where = f"{self.place}, line {self.parser.CurrentLineNumber}, {tag} of {label!r}"
+        where = f"{self.place}, line {self.parser.CurrentLineNumber}, {tag} of {brief(label)}"
         if tag == "polygon":
             corners = list(self._pairs(attributes.get("points", ""), where))
             if corners:

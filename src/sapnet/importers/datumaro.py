@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sapnet.errors import DataError
 from sapnet.importers.addresses import forward
 from sapnet.importers.archives import names_in, open_member
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.shapes import center_of, point_on_polygon
 from sapnet.importers.sources import list_of, object_of, parse_json, read_json_value, shown, text_of, whole
@@ -97,7 +97,7 @@ class _SubsetReader:
         """Read every item."""
         for index, entry in enumerate(items):
             item = object_of(entry)
-            where = f"{self.place}item {shown(item['id'])}" if "id" in item else f"{self.place}items[{index}]"
+            where = f"{self.place}item {brief(item['id'])}" if "id" in item else f"{self.place}items[{index}]"
             if "video_frame" in item or "point_cloud" in item:
                 self.found.wrong(where, "is a video frame or a point cloud, expected an image")
                 continue
@@ -116,7 +116,7 @@ class _SubsetReader:
                 )
 
     def _read_annotation(self, annotation: dict[str, Any], name: str, where: str, key: str) -> None:
-        kind = annotation.get("type")
+        kind = text_of(annotation.get("type"))
         label = self._label(annotation, where) if kind in {"points", "skeleton"} or kind in _SHAPES else ""
         if label is None:
             return
@@ -130,7 +130,7 @@ class _SubsetReader:
         elif kind in _SHAPES and self.options.shapes:
             self._add(self._on_shape(annotation, where), annotation, name, label, where, None)
         else:
-            self.found.counts[f"annotations of type {shown(kind)} were not read"] += 1
+            self.found.counts[f"annotations of type {shown(annotation.get('type'))} were not read"] += 1
 
     def _label(self, annotation: dict[str, Any], where: str) -> str | None:
         number = whole(annotation.get("label_id"))

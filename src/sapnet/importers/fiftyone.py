@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet.errors import DataError
 from sapnet.importers.addresses import forward
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.sources import list_of, object_of, read_json_value, shown, text_of
 from sapnet.importers.via import choose_attribute
@@ -58,19 +58,21 @@ def read_fiftyone(source: Path, options: ReaderOptions) -> Imported:
         if name is None:
             continue
         if sample.get("_media_type", "image") != "image":
-            found.wrong(f"{where} ({name})", f"is of type {shown(sample['_media_type'])}, expected an image")
+            found.wrong(
+                f"{where} ({brief(name)})", f"is of type {shown(sample['_media_type'])}, expected an image"
+            )
             continue
         name = forward(name)
         metadata = object_of(sample.get("metadata"))
         width, height = (_plain(metadata.get(key)) for key in ("width", "height"))
         found.images.append(SourceImage(name, *found.size(where, width, height), where))
         if field is not None:
-            _read_labels(object_of(sample.get(field)), name, f"{where} ({name})", options, found)
+            _read_labels(object_of(sample.get(field)), name, f"{where} ({brief(name)})", options, found)
     return found.imported()
 
 
 def _has_points(value: Any) -> bool:
-    return object_of(value).get("_cls") in {_ONE, _MANY}
+    return text_of(object_of(value).get("_cls")) in {_ONE, _MANY}
 
 
 def _classes(path: Path) -> list[str]:

@@ -6,7 +6,6 @@ coordinates are percent of the image. What a model predicted, and drafts, are no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet.errors import DataError
 from sapnet.importers.addresses import looks_like_image, path_in
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.label_studio_short import is_short_entry, read_short_entries
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.sources import list_of, object_of, read_json_value, shown, text_of, whole
@@ -70,7 +69,7 @@ def read_label_studio(source: Path, options: ReaderOptions) -> Imported:
 
 def _place(entry: Any, index: int) -> str:
     number = object_of(entry).get("id")
-    return f"task {number}" if type(number) in (int, str) else f"tasks[{index}]"
+    return f"task {brief(number)}" if type(number) in (int, str) else f"tasks[{index}]"
 
 
 def _read_task(task: dict[str, Any], where: str, options: ReaderOptions, found: Collector) -> None:
@@ -91,7 +90,7 @@ def _read_task(task: dict[str, Any], where: str, options: ReaderOptions, found: 
         found.counts["tasks have several annotations; the latest was read"] += 1
     reader = _TaskReader(task, data, where, options, found)
     for number, annotation in enumerate(annotations):
-        reader.read(list_of(annotation.get("result")), f"annotation {annotation.get('id', number)}")
+        reader.read(list_of(annotation.get("result")), f"annotation {brief(annotation.get('id', number))}")
     reader.finish()
 
 
@@ -119,15 +118,13 @@ class _TaskReader:
         """Read the regions of one annotation."""
         entries = [item for item in result if isinstance(item, dict)]
         labels = _labels_by_region(entries)
-        parents = Counter(
-            item.get("parentID") for item in entries if text_of(item.get("parentID")) and _negative(item)
-        )
+        parents = {text_of(item.get("parentID")) for item in entries if _negative(item)}
         for entry in entries:
-            kind = entry.get("type")
+            kind = text_of(entry.get("type"))
             if kind in _POINT_TYPES:
                 self._read_point(entry, labels, parents, annotation)
-            elif isinstance(kind, str) and kind not in _WITHOUT_PLACE and kind != "labels":
-                self.found.counts[f"regions of type {kind!r} were not read"] += 1
+            elif kind is not None and kind not in _WITHOUT_PLACE and kind != "labels":
+                self.found.counts[f"regions of type {shown(kind)} were not read"] += 1
 
     def finish(self) -> None:
         """List the images; that of a task without points is the first one in its data."""
@@ -140,9 +137,9 @@ class _TaskReader:
             )
 
     def _read_point(
-        self, entry: dict[str, Any], labels: dict[str, list[str]], parents: Counter[Any], annotation: str
+        self, entry: dict[str, Any], labels: dict[str, list[str]], parents: set[str | None], annotation: str
     ) -> None:
-        where = f"{self.where}, {annotation}, region {entry.get('id', '?')}"
+        where = f"{self.where}, {annotation}, region {brief(entry.get('id', '?'))}"
         value = object_of(entry.get("value"))
         position = self.found.position(where, value.get("x"), value.get("y"))
         name = self._name_of(entry)
@@ -153,9 +150,8 @@ class _TaskReader:
             self.found.wrong(where, f"{turned}; turn it back there, or turn the file")
             return
         self._note_size(name, entry, where)
-        key = (
-            entry.get("parentID") if parents[entry.get("parentID")] or self.options.several == "one" else None
-        )
+        parent = text_of(entry.get("parentID"))
+        key = parent if parent in parents or self.options.several == "one" else None
         if _negative(entry) and key is None:
             self.found.wrong(
                 where, "a negative point without parentID; which object it belongs to is not known"
@@ -163,7 +159,9 @@ class _TaskReader:
             return
         names = labels.get(str(entry.get("id")), []) or _labels_in(entry)
         if len(names) > 1:
-            self.found.doubtful(where, f"has several labels ({', '.join(names)}); the first was taken")
+            self.found.doubtful(
+                where, f"has several labels ({', '.join(map(brief, names[:4]))}); the first was taken"
+            )
         self.found.points.append(
             SourcePoint(
                 image=name,
@@ -172,7 +170,7 @@ class _TaskReader:
                 y=position[1],
                 unit="percent",
                 where=where,
-                object_key=f"{annotation}/{key}" if text_of(key) else None,
+                object_key=f"{annotation}/{key}" if key is not None else None,
                 role="negative" if _negative(entry) else "point",
             )
         )
@@ -208,7 +206,8 @@ class _TaskReader:
         alike = [key for key, value in self.data.items() if looks_like_image(value)]
         if len(alike) > 1 and alike[0] not in self._names:
             self.found.doubtful(
-                self.where, f"data has several images ({', '.join(alike)}); {alike[0]!r} was taken"
+                self.where,
+                f"data has several images ({', '.join(map(brief, alike[:4]))}); {brief(alike[0])} was taken",
             )
         return alike[0] if alike else "image"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sapnet.importers.addresses import looks_like_image, path_in
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.sources import list_of, object_of, shown, text_of, whole
 
@@ -71,7 +71,9 @@ def _read_entry(entry: dict[str, Any], where: str, found: Collector, listed: set
         elif position is not None:
             labels = _labels(region)
             if len(labels) > 1:
-                found.doubtful(place, f"has several labels ({', '.join(labels)}); the first was taken")
+                found.doubtful(
+                    place, f"has several labels ({', '.join(map(brief, labels[:4]))}); the first was taken"
+                )
             label = labels[0] if labels else ""
             found.points.append(SourcePoint(name, label, position[0], position[1], "percent", place))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet.errors import DataError, nearest
 from sapnet.importers.addresses import path_in
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.shapes import center_of, point_on_polygon
 from sapnet.importers.sources import list_of, object_of, read_json_value, read_text, shown, text_of
@@ -83,14 +83,13 @@ def choose_attribute(subject: str, wanted: str | None, used: list[str], defined:
     known = list(dict.fromkeys([*used, *defined]))
     if wanted is not None:
         if wanted not in known:
-            there = ", ".join(known) or "none"
+            there = ", ".join(map(brief, known[:12])) or "none"
             raise DataError(subject, [f"no attribute {wanted!r}{nearest(wanted, known)}; there are: {there}"])
         return wanted
     if len(used) > 1:
-        raise DataError(
-            subject,
-            [f"several attributes may hold what to read ({', '.join(used)}): choose with --attribute NAME"],
-        )
+        names = ", ".join(map(brief, used[:12]))
+        problem = f"several attributes may hold what to read ({names}): choose with --attribute NAME"
+        raise DataError(subject, [problem])
     return used[0] if used else None
 
 
@@ -136,10 +135,10 @@ def _read_image(
     if address is None:
         return
     name = path_in(address)
-    found.images.append(SourceImage(name, None, None, name))
+    found.images.append(SourceImage(name, None, None, brief(name)))
     attribute, choices = class_from
     for index, region in enumerate(regions):
-        where = f"{name}, region {index}"
+        where = f"{brief(name)}, region {index}"
         position = _position(object_of(region.get("shape_attributes")), where, options, found)
         if position is None:
             continue
@@ -149,16 +148,15 @@ def _read_image(
             else []
         )
         if len(labels) > 1:
-            found.doubtful(
-                where, f"has several values of {attribute!r} ({', '.join(labels)}); the first was taken"
-            )
+            values = ", ".join(map(brief, labels[:4]))
+            found.doubtful(where, f"has several values of {brief(attribute)} ({values}); the first was taken")
         found.points.append(SourcePoint(name, labels[0] if labels else "", *position, "pixel", where))
 
 
 def _position(
     shape: dict[str, Any], where: str, options: ReaderOptions, found: Collector
 ) -> tuple[float, float] | None:
-    kind = shape.get("name")
+    kind = text_of(shape.get("name"))
     if kind == "point" or (options.shapes and kind in _ROUND):
         return found.position(where, shape.get("cx"), shape.get("cy"))
     if options.shapes and kind == "rect":
@@ -174,7 +172,7 @@ def _position(
         if not corners:
             found.wrong(where, "a polygon without corners")
         return point_on_polygon(corners) if corners and len(corners) == len(pairs) else None
-    found.counts[f"regions of shape {shown(kind)} were not read"] += 1
+    found.counts[f"regions of shape {shown(shape.get('name'))} were not read"] += 1
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sapnet.importers.addresses import path_in
-from sapnet.importers.collecting import Collector
+from sapnet.importers.collecting import Collector, brief
 from sapnet.importers.records import Imported, ReaderOptions, SourceImage, SourcePoint
 from sapnet.importers.shapes import center_of, point_on_polygon
 from sapnet.importers.sources import list_of, number, object_of, shown, text_of, whole
@@ -55,7 +55,7 @@ def read_version_three(
     identifier = next(named, attribute or "")
     definition = object_of(attributes.get(identifier))
     for key, item in entries:
-        where = f"metadata {shown(key)}"
+        where = f"metadata {brief(key)}"
         image = names.get(str(item.get("vid")))
         position = _position(item, where, wanted, found)
         if position is None:
@@ -65,9 +65,8 @@ def read_version_three(
             continue
         labels = _labels(object_of(item.get("av")).get(identifier), definition)
         if len(labels) > 1:
-            found.doubtful(
-                where, f"has several values of {attribute!r} ({', '.join(labels)}); the first was taken"
-            )
+            values = ", ".join(map(brief, labels[:4]))
+            found.doubtful(where, f"has several values of {brief(attribute)} ({values}); the first was taken")
         found.points.append(SourcePoint(image, labels[0] if labels else "", *position, "pixel", where))
     return found.imported()
 
@@ -87,11 +86,11 @@ def _read_files(document: dict[str, Any], found: Collector) -> dict[str, str]:
         prefix = text_of(prefixes.get(str(place))) or ""
         inline = source is None or source.startswith("data:")
         name = found.name(
-            f"file {shown(key)}", entry.get("fname") if inline else f"{prefix}{source}", "fname"
+            f"file {brief(key)}", entry.get("fname") if inline else f"{prefix}{source}", "fname"
         )
         if name is not None:
             names[key] = path_in(name)
-            found.images.append(SourceImage(names[key], None, None, f"file {key}"))
+            found.images.append(SourceImage(names[key], None, None, f"file {brief(key)}"))
     views = {
         key: list_of(object_of(view).get("fid_list")) for key, view in object_of(document["view"]).items()
     }

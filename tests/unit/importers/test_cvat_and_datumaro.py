@@ -75,9 +75,9 @@ def test_bad_elements_are_named_with_their_lines():
     text = problems(found)
     assert "line 3: 'name' must name an image, got null" in text
     assert "a.jpg (image 1): expected a size in whole pixels" in text
-    assert "line 5, points of 'wheel': expected 'x,y', got '1.0,nan'" in text
+    assert "line 5, points of wheel: expected 'x,y', got '1.0,nan'" in text
     assert "expected 'x,y', got '5'" in text
-    assert "line 6, points of 'wheel': expected 'x,y', got ''" in text
+    assert "line 6, points of wheel: expected 'x,y', got ''" in text
     assert len(found.problems) == 5
 
 
@@ -159,11 +159,11 @@ def test_bad_datumaro_annotations_are_named():
     found = datumaro("datumaro_bad.json")
     assert spots(found) == [("cat", 5.0, 6.0)]
     text = problems(found)
-    assert "item 'a': expected a size in whole pixels" in text
-    assert "item 'a', annotation 0: expected a label_id from 0 to 0, got 3" in text
+    assert "item a: expected a size in whole pixels" in text
+    assert "item a, annotation 0: expected a label_id from 0 to 0, got 3" in text
     assert "annotation 1: expected points [x, y, ...], got [1, 2, 3]" in text
     assert "annotation 2: expected two finite numbers x and y, got nan and 2" in text
-    assert "item 'v': is a video frame" in text
+    assert "item v: is a video frame" in text
     assert "items[2]: 'path' must name an image, got null" in text
     assert len(found.problems) == 6
 

@@ -98,7 +98,7 @@ def test_bad_regions_are_named_and_the_others_read():
     assert "region two: has several labels (car, dog); the first was taken" in text
     assert "region size: expected a size in whole pixels, got width 0 and height 10" in text
     assert "task 2: no image address in 'data' (it has 'text')" in text
-    assert "task 3: data has several images (left, right); 'left' was taken" in text
+    assert "task 3: data has several images (left, right); left was taken" in text
     assert "tasks[3]: expected a task with 'data'" in text
     assert len(found.problems) == 8
     assert sum(problem.doubtful for problem in found.problems) == 3

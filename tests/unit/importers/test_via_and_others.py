@@ -79,7 +79,7 @@ def test_a_via_table_is_read_with_its_empty_image():
     found = read(read_via, "via.csv")
     assert rows(found) == [("a, b.jpg", "cat", 12.0, 34.0), ("a, b.jpg", "cat", 5.0, 6.0)]
     assert [image.name for image in found.images] == ["a, b.jpg", "empty.jpg", "broken.jpg"]
-    assert "a, b.jpg, region 1: has several values of 'kind' (cat, dog)" in problems(found)
+    assert "a, b.jpg, region 1: has several values of kind (cat, dog)" in problems(found)
     assert "line 5: expected JSON in region_shape_attributes" in problems(found)
     assert len(found.problems) == 2
 
@@ -88,8 +88,8 @@ def test_a_via_three_project_is_read():
     found = read(read_via, "via_three.json")
     assert rows(found) == [("a.jpg", "dog", 12.345, 6.5), ("photos/b.jpg", "cat", 0.5, 0.25)]
     assert [image.name for image in found.images] == ["a.jpg", "photos/b.jpg"]
-    assert "metadata '3_ffffff': is on a frame of a video" in problems(found)
-    assert "metadata '9_gggggg': view '9' shows no image file" in problems(found)
+    assert "metadata 3_ffffff: is on a frame of a video" in problems(found)
+    assert "metadata 9_gggggg: view '9' shows no image file" in problems(found)
     assert len(found.problems) == 2
     assert rows(read(read_via, "via_three.json", shapes=True))[2] == ("photos/b.jpg", "cat", 25.0, 40.0)
 
