@@ -51,6 +51,13 @@ class ExportOptions:
     """label-studio: what comes before the file name in the address of an image."""
 
 
+_OPTION_NAMES = {
+    "shapes": "--segm",
+    "parts": "--parts",
+    "void_rim": "--void-rim",
+    "sixteen_bit": "--sixteen-bit",
+    "image_url": "--image-url",
+}
 _USED_BY = {
     "shapes": ("coco", "labelme", "label-studio", "cvat"),
     "parts": ("yolo",),
@@ -71,7 +78,7 @@ def check_export(name: str, out: str | os.PathLike[str], options: ExportOptions)
             "the format", [f"there is no format {name!r}{nearest(name, FORMATS)}: {', '.join(FORMATS)}"]
         )
     problems = [
-        f"{option} is for {' and '.join(used)}, not for {name}"
+        f"{_OPTION_NAMES[option]} ({option}) is for {', '.join(used)}, not for {name}"
         for option, used in _USED_BY.items()
         if getattr(options, option) is not None and name not in used
     ]

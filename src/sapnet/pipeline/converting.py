@@ -11,7 +11,7 @@ from sapnet.convert.subset import subset_document
 from sapnet.convert.voc import PAPER_IMAGES, Split, voc_document
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.coco_json import read_json
-from sapnet.errors import DataError
+from sapnet.errors import DataError, InputError
 from sapnet.exporters.export import ExportOptions, check_export, export_labels
 from sapnet.labels.label_set import LabelSet, labels_from_json, load_labels
 
@@ -39,6 +39,7 @@ def convert_labels(
         Counts, what the format could not hold, and the path.
     """
     check_export(to, out, options or ExportOptions())
+    _refuse_overwriting(source, out)
     return export_labels(_load(Path(source), instances), out, to, options, images_dir=images)
 
 
@@ -91,6 +92,7 @@ def convert_subset(
     Returns:
         Counts and the path.
     """
+    _refuse_overwriting(source, out)
     document = subset_document(
         read_json(source),
         str(source),
@@ -102,6 +104,11 @@ def convert_subset(
     write_json_atomic(out, document)
     sections = ("images", "categories", "annotations")
     return {"out": str(out), "seed": seed, **{key: len(document[key]) for key in sections}}
+
+
+def _refuse_overwriting(source: Path, out: Path) -> None:
+    if Path(source).exists() and Path(out).exists() and Path(source).samefile(out):
+        raise InputError("the command line", [f"--out {out}: would be written over the source"])
 
 
 def _load(source: Path, instances: Path | None) -> LabelSet:
