@@ -29,7 +29,7 @@ class Classes:
         self._problems: list[Problem] = []
         taken: set[int] = set()
         for number, name in listed:
-            label = self._named(name, "")
+            label = self._met.setdefault(name, renamed.get(name, name))
             if number is None or label in self._ids:
                 self._ids.setdefault(label, None)
             elif number in taken:

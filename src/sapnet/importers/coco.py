@@ -111,7 +111,7 @@ def _read_row(entries: CocoEntries, row: Row, options: ReaderOptions) -> None:
     given = row.entry.get("point")
     xy = point_of(given)
     box = box_of(row.entry.get("bbox"))
-    if row.left_out and (box or xy is None):
+    if row.left_out and (box or box_of(row.entry.get("true_bbox")) or xy is None):
         entries.region(row)
         return
     if given is None and options.shapes and box is not None:

@@ -63,8 +63,9 @@ def place_images(imported: Imported, folder: ImageFolder, exif: Exif) -> Places:
     counts = Counter(point.image for point in imported.points)
     places = Places()
     matched = _match_names(listed, folder, places, counts)
+    in_pixels = counts.keys() - {point.image for point in imported.points if point.unit != "pixel"}
     for name, file in matched.items():
-        _place(name, file, listed[name], folder, exif, places, counts[name])
+        _place(listed[name], file, folder, exif, places, counts[name], in_pixels=name in in_pixels)
     for name in places.of_name:
         if len(listed[name]) > 1:
             text = f"the image {describe_name(name)} is listed {len(listed[name])} times; taken as one"
@@ -108,15 +109,17 @@ def _match_names(
 
 
 def _place(
-    name: str,
-    file: str,
     images: list[SourceImage],
+    file: str,
     folder: ImageFolder,
     exif: Exif,
     places: Places,
     count: int,
+    *,
+    in_pixels: bool,
 ) -> None:
-    where = images[0].where
+    """Settle the frame of one image; ``in_pixels``: its points can only be placed on a picture of its size."""
+    where, name = images[0].where, images[0].name
     try:
         stored, orientation = stored_orientation(folder.path / file)
     except DataError as error:
@@ -124,7 +127,7 @@ def _place(
         return
     declared = [(item.height, item.width) for item in images if item.height and item.width]
     frame, text = choose_frame(stored, orientation, declared, exif)  # type: ignore[arg-type]
-    if frame is None:
+    if frame is None or (frame.resized and in_pixels):
         places.problems.append(Problem(where, f"image {describe_name(name)}: {text}{_left_out(count)}"))
         return
     if text and not frame.resized:

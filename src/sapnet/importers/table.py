@@ -78,8 +78,11 @@ def is_table(sketch: Sketch) -> bool:
     """Tell whether the first line is a header with image, x and y."""
     if sketch.is_folder or sketch.suffix not in {".csv", ".tsv", ".txt"}:
         return False
-    first = sketch.head.partition("\n")[0]
-    columns, _ = _columns(next(csv.reader([first], delimiter=_delimiter(first)), []))
+    first = next(iter(sketch.head.splitlines()), "")
+    try:
+        columns, _ = _columns(next(csv.reader([first], delimiter=_delimiter(first)), []))
+    except csv.Error:
+        return False
     return all(key in columns for key in _NEEDED)
 
 
