@@ -20,11 +20,13 @@ from sapnet._version import __version__
 
 if TYPE_CHECKING:
     from sapnet.api.arguments import load_config
-    from sapnet.api.labels import ImageLabels, Labels, Predictions, load_labels, load_predictions
+    from sapnet.api.converting import convert_subset, convert_voc
+    from sapnet.api.image_labels import ImageLabels
+    from sapnet.api.labels import Labels, Predictions, load_labels, load_predictions
     from sapnet.api.making import propose, run, train
     from sapnet.api.model import Model, load_model
     from sapnet.api.other_libraries import MissingPackageError
-    from sapnet.api.points import Points, check_points, load_points, sample_points
+    from sapnet.api.points import Points, check_points, import_points, load_points, sample_points
     from sapnet.api.results import Proposals, Run, load_proposals, load_run
     from sapnet.api.using import evaluate, label, predict, write_report
     from sapnet.config import Config
@@ -59,7 +61,10 @@ __all__ = [
     "StoreError",
     "__version__",
     "check_points",
+    "convert_subset",
+    "convert_voc",
     "evaluate",
+    "import_points",
     "label",
     "load_config",
     "load_instances",
@@ -79,11 +84,13 @@ __all__ = [
 
 _NAMES_OF = {
     "sapnet.api.arguments": ("load_config",),
-    "sapnet.api.labels": ("ImageLabels", "Labels", "Predictions", "load_labels", "load_predictions"),
+    "sapnet.api.converting": ("convert_subset", "convert_voc"),
+    "sapnet.api.image_labels": ("ImageLabels",),
+    "sapnet.api.labels": ("Labels", "Predictions", "load_labels", "load_predictions"),
     "sapnet.api.making": ("propose", "run", "train"),
     "sapnet.api.model": ("Model", "load_model"),
     "sapnet.api.other_libraries": ("MissingPackageError",),
-    "sapnet.api.points": ("Points", "check_points", "load_points", "sample_points"),
+    "sapnet.api.points": ("Points", "check_points", "import_points", "load_points", "sample_points"),
     "sapnet.api.results": ("Proposals", "Run", "load_proposals", "load_run"),
     "sapnet.api.using": ("evaluate", "label", "predict", "write_report"),
     "sapnet.config": ("Config",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,8 @@ Settings = Config | AnyPath | None
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 """Where networks run."""
+
+DEVICES: tuple[str, ...] = get_args(Device)
 
 _OPTIONS = {
     "--skip-bad": "skip_bad=True",
@@ -116,16 +118,22 @@ def existing(**paths: AnyPath | None) -> dict[str, Any]:
     return found
 
 
-def refuse_unknown_device(device: str) -> None:
-    """Refuse a device that is none of ``Device``.
+def refuse_unknown(**given: tuple[str | None, Iterable[str]]) -> None:
+    """Refuse arguments that are none of the known words, all at once.
+
+    Args:
+        given: What was given and the known words, by the name of the argument; None is fine.
 
     Raises:
-        InputError: It is unknown.
+        InputError: Some are unknown; with the nearest known word.
     """
-    known = get_args(Device)
-    if device not in known:
-        problem = f"device: expected one of {', '.join(known)}, got {device!r}{nearest(device, known)}"
-        raise InputError("the arguments", [problem])
+    problems = [
+        f"{name}: expected one of {', '.join(known)}, got {value!r}{nearest(str(value), known)}"
+        for name, (value, known) in given.items()
+        if value is not None and value not in known
+    ]
+    if problems:
+        raise InputError("the arguments", problems)
 
 
 def _similar(path: Path) -> str:

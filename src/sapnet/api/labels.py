@@ -3,77 +3,24 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from jaxtyping import Bool, Float, Int
-from numpy import ndarray
-
-from sapnet.api.arguments import AnyPath
+from sapnet.api.arguments import AnyPath, refuse_unknown
+from sapnet.api.image_labels import ImageLabels
+from sapnet.api.process_state import in_python_words
 from sapnet.data.coco_json import parse_extras
-from sapnet.data.rle import decode_masks
 from sapnet.errors import DataError, nearest
 from sapnet.labels.label_set import LabelSet
 from sapnet.labels.label_set import load_labels as read_labels
 
 if TYPE_CHECKING:
+    import fiftyone
     import supervision
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ImageLabels:
-    """The masks of one image, in pixels of the EXIF-transposed image."""
-
-    image_id: int
-    file_name: str
-    size: tuple[int, int]
-    """``(height, width)``."""
-    ids: Int[ndarray, " n"]
-    """Annotation ids; of labels those of the clicks."""
-    counts: tuple[bytes, ...]
-    """Each mask as compressed COCO run lengths."""
-    boxes: Float[ndarray, "n 4"]
-    """Tight boxes of the masks, ``xyxy``, half-open."""
-    scores: Float[ndarray, " n"]
-    """In [0, 1]; NaN where the file has none."""
-    labels: Int[ndarray, " n"]
-    """0..K-1."""
-    class_names: tuple[str, ...]
-    """Name of the class of every mask."""
-    points: Float[ndarray, "n 2"]
-    """The clicks ``(x, y)``; NaN where there are none, as in predictions."""
-
-    @cached_property
-    def masks(self) -> Bool[ndarray, "n H W"]:
-        """The masks, decoded on first use."""
-        return decode_masks(self.counts, self.size)
-
-    def __len__(self) -> int:
-        """Number of masks n."""
-        return len(self.counts)
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        return f"<ImageLabels {self.file_name!r}: {len(self)} masks, {width} x {height} pixels>"
-
-    def to_supervision(self) -> supervision.Detections:
-        """Return the masks as ``supervision.Detections``.
-
-        Returns:
-            ``xyxy``, ``mask``, ``confidence`` (0 where a score is missing), ``class_id`` and, under
-            ``data``, ``class_name`` and ``annotation_id``.
-
-        Raises:
-            MissingPackageError: supervision is not installed.
-        """
-        from sapnet.api.other_libraries import supervision_detections
-
-        return supervision_detections(self)
 
 
 class Labels:
@@ -84,15 +31,16 @@ class Labels:
     Args:
         content: The columns of the file.
         path: The file.
-        keep: The temporary folder that the file lies in, if nobody asked for a file.
+        keep: Closed when this object is gone; removes a file that nobody asked for.
     """
 
-    def __init__(self, content: LabelSet, path: Path, keep: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, content: LabelSet, path: Path, *, keep: ExitStack | None = None) -> None:
         self.path = path
         self.label_set = content
         self.figures: dict[str, Any] = {}
         """What the verb that made it prints with ``--json``."""
-        self._keep = keep
+        if keep is not None:
+            weakref.finalize(self, keep.close)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -182,6 +130,82 @@ class Labels:
         """
         return self.of_image(image).to_supervision()
 
+    def to_coco(self, path: AnyPath, *, shapes: Literal["mask", "polygon"] = "mask") -> dict[str, Any]:
+        """Write the masks as COCO instances, exactly.
+
+        Args:
+            path: File to write.
+            shapes: ``mask``: compressed run lengths; ``polygon``: polygons with holes joined by seams.
+
+        Returns:
+            Counts, and under ``lost`` what could not be written.
+
+        Raises:
+            JobError: The file cannot be written.
+        """
+        return self.save(path, "coco", shapes=shapes)
+
+    def save(
+        self,
+        path: AnyPath,
+        format: str = "coco",  # noqa: A002 - what a person calls it
+        *,
+        images: AnyPath | None = None,
+        shapes: Literal["mask", "polygon"] | None = None,
+        parts: Literal["largest", "bridge", "split"] | None = None,
+        void_rim: int | None = None,
+        sixteen_bit: bool | None = None,
+        image_url: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the masks in another tool's format (``sapnet convert``).
+
+        Args:
+            path: File to write, or folder for formats of many files (yolo, labelme, voc).
+            format: ``coco``, ``yolo``, ``labelme``, ``voc``, ``label-studio`` or ``cvat``.
+            images: Image folder, for formats that refer to the images (yolo, labelme).
+            shapes: Exact masks or polygons (coco, labelme, label-studio, cvat).
+            parts: What becomes of objects of several parts (yolo).
+            void_rim: Pixels around outlines that become void (voc).
+            sixteen_bit: Object pictures with 16 bits, for more than 254 objects (voc).
+            image_url: What comes before the file name in the address of an image (label-studio).
+
+        Returns:
+            Counts, under ``lost`` what the format could not hold, and under ``not_written`` what it
+            has no place for.
+
+        Raises:
+            InputError: The format or an option is unknown, or ``path`` holds something else.
+            JobError: Writing failed; what was there before is intact.
+        """
+        from sapnet.exporters.export import ExportOptions, export_labels
+
+        options = ExportOptions(
+            shapes=shapes, parts=parts, void_rim=void_rim, sixteen_bit=sixteen_bit, image_url=image_url
+        )
+        with in_python_words():
+            refuse_unknown(
+                shapes=(shapes, ("mask", "polygon")), parts=(parts, ("largest", "bridge", "split"))
+            )
+            return export_labels(self.label_set, Path(path), format, options, images_dir=images)
+
+    def to_fiftyone(self, dataset: fiftyone.Dataset, *, images: AnyPath, field: str = "sapnet") -> int:
+        """Add the masks to the samples of a FiftyOne data set; images that it lacks become samples.
+
+        Args:
+            dataset: The data set. Samples are found by the path of their image.
+            images: Folder that the file names are relative to.
+            field: Field of the samples that receives ``fiftyone.Detections``.
+
+        Returns:
+            Number of samples that were added.
+
+        Raises:
+            MissingPackageError: FiftyOne is not installed.
+        """
+        from sapnet.api.other_libraries import add_to_fiftyone
+
+        return add_to_fiftyone(self, dataset, images=Path(images), field=field)
+
     def __fspath__(self) -> str:
         """Return the path of the file."""
         return os.fspath(self.path)
@@ -216,8 +240,3 @@ def load_predictions(path: AnyPath) -> Predictions:
         DataError: The file is missing, no JSON or not in the format; lists every problem.
     """
     return Predictions(read_labels(path), Path(path).absolute())
-
-
-def no_points(count: int) -> Float[ndarray, "n 2"]:
-    """Return the ``points`` of masks that come from no click: NaN."""
-    return np.full((count, 2), np.nan)

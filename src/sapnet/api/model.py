@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, ImageOps
 
-from sapnet.api.arguments import AnyPath, Device, refuse_unknown_device
-from sapnet.api.labels import ImageLabels, no_points
+from sapnet.api.arguments import DEVICES, AnyPath, Device, refuse_unknown
+from sapnet.api.image_labels import ImageLabels
 from sapnet.api.process_state import in_python_words, one_job
 from sapnet.build import build_postprocess
 from sapnet.data.images import read_image
@@ -41,7 +41,7 @@ class Model:
 
     def __init__(self, path: AnyPath, *, device: Device = "auto") -> None:
         self.path = Path(path)
-        refuse_unknown_device(device)
+        refuse_unknown(device=(device, DEVICES))
         with one_job():
             network, card = load_segmenter(self.path)
             self.config = card.config.model_copy(update={"device": device})
@@ -84,7 +84,7 @@ class Model:
             scores=np.round(found.scores.numpy().astype(np.float64), 6),
             labels=labels,
             class_names=tuple(self.class_names[label] for label in labels.tolist()),
-            points=no_points(len(labels)),
+            points=np.full((len(labels), 2), np.nan),
         )
 
     def __repr__(self) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from sapnet.errors import InputError
 
 if TYPE_CHECKING:
-    from sapnet.api.labels import ImageLabels, Labels
+    from sapnet.api.image_labels import ImageLabels
+    from sapnet.api.labels import Labels
 
 
 class MissingPackageError(InputError):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from sapnet.api.arguments import AnyPath, existing
+from sapnet.api.arguments import AnyPath, existing, refuse_unknown
 from sapnet.api.process_state import in_python_words
 from sapnet.data.annotations import PointSet, save_points
 from sapnet.data.annotations import load_points as read_points
-from sapnet.errors import DataError, InputError
+from sapnet.errors import DataError
+from sapnet.importers.frames import Exif
+from sapnet.importers.records import Mode, ReaderOptions, Several, Unit
 
 _Stamp = tuple[int, int]
 
@@ -29,6 +31,8 @@ class Points(PointSet):
     """The file."""
     stamp: _Stamp
     """Time of change and size of the file when it was read."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What the verb that made it prints with ``--json``."""
 
     def __fspath__(self) -> str:
         """Return the path of the file.
@@ -80,7 +84,7 @@ def load_points(path: AnyPath) -> Points:
     path = Path(path)
     stamp = _stamp_of(path)
     found = read_points(path)
-    columns = {field.name: getattr(found, field.name) for field in fields(PointSet)}
+    columns = {column.name: getattr(found, column.name) for column in fields(PointSet)}
     return Points(**columns, path=path.absolute(), stamp=stamp)
 
 
@@ -88,7 +92,7 @@ def sample_points(
     instances: AnyPath,
     *,
     out: AnyPath,
-    mode: Literal["center", "quasi-center", "random"] = "quasi-center",
+    mode: Mode = "quasi-center",
     seed: int = 0,
 ) -> Points:
     """Draw one click per non-crowd instance (``sapnet points sample``).
@@ -109,12 +113,89 @@ def sample_points(
     from sapnet import pipeline
 
     with in_python_words():
-        if mode not in ("center", "quasi-center", "random"):
-            raise InputError(
-                "the arguments", [f"mode: expected center, quasi-center or random, got {mode!r}"]
-            )
-        pipeline.sample_points_file(Path(instances), mode, Path(out), seed)
-        return load_points(out)
+        refuse_unknown(mode=(mode, get_args(Mode)))
+        figures = pipeline.sample_points_file(Path(instances), mode, Path(out), seed)
+        return replace(load_points(out), figures=figures)
+
+
+def import_points(
+    source: AnyPath,
+    images: AnyPath,
+    *,
+    out: AnyPath,
+    source_format: str = "auto",
+    unit: Unit | None = None,
+    several: Several | None = None,
+    shapes: bool = False,
+    attribute: str | None = None,
+    annotations: Literal["latest", "all"] = "latest",
+    mode: Mode = "center",
+    seed: int = 0,
+    class_name: str | None = None,
+    class_map: AnyPath | None = None,
+    exif: Exif = "auto",
+    strict: bool = False,
+    skip_bad: bool = False,
+) -> Points:
+    """Make points from the file or folder of an annotation tool (``sapnet points import``).
+
+    Args:
+        source: What the tool wrote.
+        images: Image folder.
+        out: Points file to write.
+        source_format: Name of the format, as ``sapnet points import --help`` lists them.
+        unit: Unit of the coordinates of a table; needed for CSV.
+        several: Several points in one element: ``each`` an object, or ``one`` object.
+        shapes: Also take centres of boxes and circles, and points on polygons.
+        attribute: The attribute that holds the class (VIA).
+        annotations: Which of several annotations of one task count.
+        mode: Where in a mask the point lies, for sources that have masks.
+        seed: Seed of the modes that draw at random.
+        class_name: Class of points that have none.
+        class_map: JSON file with new names of classes.
+        exif: Clicks were made on the picture turned by EXIF (``upright``) or as ``stored``.
+        strict: What is doubtful is an error.
+        skip_bad: Leave out what is wrong; ``figures["left_out"]`` lists it.
+
+    Returns:
+        The clicks; ``figures`` says what was found, doubtful and left out.
+
+    Raises:
+        InputError: Something is wrong; ``problems`` lists everything, nothing is written.
+        JobError: ``out`` cannot be written.
+    """
+    from sapnet import pipeline
+
+    options = ReaderOptions(
+        unit=unit,
+        several=several,
+        shapes=shapes,
+        attribute=attribute,
+        annotations=annotations,
+        mode=mode,
+        seed=seed,
+    )
+    with in_python_words():
+        refuse_unknown(
+            unit=(unit, get_args(Unit)),
+            several=(several, get_args(Several)),
+            annotations=(annotations, ("latest", "all")),
+            mode=(mode, get_args(Mode)),
+            exif=(exif, get_args(Exif)),
+        )
+        figures = pipeline.import_points_file(
+            Path(source),
+            Path(images),
+            Path(out),
+            source_format=source_format,
+            options=options,
+            class_name=class_name,
+            class_map=None if class_map is None else Path(class_map),
+            exif=exif,
+            strict=strict,
+            skip_bad=skip_bad,
+        )
+        return replace(load_points(out), figures=figures)
 
 
 def check_points(points: AnyPath, images: AnyPath) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from sapnet.api.arguments import AnyPath, Device, existing, refuse_unknown_device
+from sapnet.api.arguments import DEVICES, AnyPath, Device, existing, refuse_unknown
 from sapnet.api.labels import Labels, Predictions
 from sapnet.api.process_state import in_python_words, one_job
 from sapnet.api.results import load_run
@@ -56,13 +57,13 @@ def label(
             known = load_run(run).inputs
             needed = {name: known.get(name) if value is None else value for name, value in needed.items()}
         given = existing(run=run, **needed)
-        refuse_unknown_device(device)
+        refuse_unknown(device=(device, DEVICES))
     from sapnet import pipeline
 
-    with one_job():
-        path, keep = _file_or_temporary(out, "labels.json")
+    with one_job(), ExitStack() as stack:
+        path = _file_or_temporary(out, "labels.json", stack)
         figures = pipeline.label(**given, out=path, device=device, skip_bad=skip_bad, quiet=quiet)
-        labels = Labels(read_labels(path), path, keep)
+        labels = Labels(read_labels(path), path, keep=stack.pop_all())
     labels.figures = figures
     return labels
 
@@ -99,11 +100,11 @@ def predict(
     with in_python_words():
         several = [images] if isinstance(images, str | os.PathLike) else list(images)
         existing(model=model)
-        refuse_unknown_device(device)
+        refuse_unknown(device=(device, DEVICES))
     from sapnet import pipeline
 
-    with one_job():
-        path, keep = _file_or_temporary(out, "predictions.json")
+    with one_job(), ExitStack() as stack:
+        path = _file_or_temporary(out, "predictions.json", stack)
         figures = pipeline.predict(
             Path(model),
             [Path(item) for item in several],
@@ -113,7 +114,7 @@ def predict(
             quiet=quiet,
             skip_bad=skip_bad,
         )
-        predictions = Predictions(read_labels(path), path, keep)
+        predictions = Predictions(read_labels(path), path, keep=stack.pop_all())
     predictions.figures = figures
     return predictions
 
@@ -149,10 +150,9 @@ def evaluate(
             problems.append("give either predictions or labels")
         if proposals is not None and labels is None:
             problems.append("proposals goes with labels")
-        if protocol not in ("coco", "voc"):
-            problems.append(f"protocol: expected coco or voc, got {protocol!r}")
         if problems:
             raise InputError("the arguments", problems)
+        refuse_unknown(protocol=(protocol, ("coco", "voc")))
     from sapnet import pipeline
 
     with one_job():
@@ -181,8 +181,8 @@ def write_report(run: AnyPath, out: AnyPath) -> Path:
         return Path(pipeline.report(given["run"], Path(out))["out"])
 
 
-def _file_or_temporary(out: AnyPath | None, name: str) -> tuple[Path, TemporaryDirectory[str] | None]:
+def _file_or_temporary(out: AnyPath | None, name: str, stack: ExitStack) -> Path:
+    """The file to write; where none was asked for, one that vanishes when the stack is closed."""
     if out is not None:
-        return Path(out), None
-    keep = TemporaryDirectory(prefix="sapnet-")
-    return Path(keep.name) / name, keep
+        return Path(out)
+    return Path(stack.enter_context(TemporaryDirectory(prefix="sapnet-"))) / name
