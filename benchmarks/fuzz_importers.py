@@ -1,10 +1,10 @@
 """Throws damaged files at the readers of ``sapnet points import``; only clear errors may come back.
 
-``python benchmarks/fuzz_importers.py --cases 100000 --seed 0``: so many cases per format, each a random change
-of one of its fixtures. A case fails if anything but an ``InputError`` is raised, if what comes out is no valid
-points file, or if it takes too much time or memory. Case ``n`` of a format depends on the seed and ``n`` only,
-so ``--format NAME --first n --cases 1`` repeats it. Prints one JSON object per format; exit code 1 if a case
-failed.
+``python benchmarks/fuzz_importers.py --cases 100000 --seed 0``: so many cases per format, each a random
+change of one of its fixtures. A case fails if anything but an ``InputError`` is raised, if what comes out is
+no valid points file, or if it takes too much time or memory. Case ``n`` of a format depends on the seed and
+``n`` only, so ``--format NAME --first n --cases 1`` repeats it. Prints a JSON object per format; exit code 1
+if a case failed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import functools
 import json
 import random
+import re
 import resource
 import shutil
 import signal
@@ -144,6 +145,45 @@ _ODD: tuple[Any, ...] = (
     [1, 2, 2, float("nan"), 4, 1],
 )
 
+_ODD_TEXTS = (
+    *(
+        b"",
+        b" ",
+        b"0",
+        b"1",
+        b"-1",
+        b"0.5",
+        b"1e999",
+        b"nan",
+        b"1,5",
+        b"1_0",
+        b"\xd9\xa3",
+        b"99999999999999999999",
+    ),
+    *(
+        b"1,2",
+        b"1,2;3",
+        b"1,2;3,4",
+        b";",
+        b",",
+        b"1,2;;",
+        b"x,y",
+        b"a.png",
+        b"A.PNG",
+        b"cat",
+        b"true",
+        b"{}",
+        b"[1]",
+    ),
+    *(
+        b"{&quot;name&quot;:&quot;point&quot;}",
+        b'"{""name"":""point"",""cx"":1,""cy"":2}"',
+        b"&amp;",
+        b"&#0;",
+        b"x" * 5000,
+    ),
+)
+
 
 def damage(data: bytes, others: tuple[bytes, ...], rng: random.Random) -> bytes:
     """Return a random change of a file.
@@ -160,8 +200,7 @@ def damage(data: bytes, others: tuple[bytes, ...], rng: random.Random) -> bytes:
         return data[: rng.randrange(len(data) + 1)]
     if kind < 0.55:
         changed = _damage_values(data, rng)
-        if changed is not None:
-            return changed
+        return _damage_cells(data, rng) if changed is None else changed
     if kind > 0.98 and b"<" in data[:200]:
         return _ENTITIES + data[data.find(b"<annotations") :].replace(b"cat", b"&l11;", 1)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
@@ -216,7 +255,7 @@ def fuzz(names: tuple[str, ...], cases: int, seed: int, first: int = 0) -> dict[
     root = Path(tempfile.mkdtemp(prefix="fuzz_importers_"))
     with (
         mock.patch.object(placing, "stored_orientation", functools.cache(stored_orientation)),
-        mock.patch.object(matching, "_files_below", lambda _: tuple(IMAGES)),
+        mock.patch.object(matching, "_files_below", return_value=tuple(IMAGES)),
     ):
         try:
             images = _write_images(root / "images")
@@ -306,6 +345,19 @@ def _damage_values(data: bytes, rng: random.Random) -> bytes | None:
         else:
             parent[key] = rng.choice(_ODD)
     return json.dumps(document, ensure_ascii=True).encode()
+
+
+def _damage_cells(data: bytes, rng: random.Random) -> bytes:
+    """Replace some texts between quotes (attributes of XML) or separators (cells of a table)."""
+    pattern = rb'"[^"<>]*"' if b"<" in data[:200] else rb"(?<=[,;\t\n])[^,;\t\r\n]*(?=[,;\t\r\n])"
+    cells = list(re.finditer(pattern, data))
+    for cell in sorted(
+        rng.sample(cells, min(len(cells), rng.choice((1, 1, 2, 4)))), key=lambda item: -item.start()
+    ):
+        odd = rng.choice((*_ODD_TEXTS, rng.choice(cells)[0].strip(b'"')))
+        quote = b'"' if cell[0][:1] == b'"' else b""
+        data = data[: cell.start()] + quote + odd + quote + data[cell.end() :]
+    return data
 
 
 def _places(value: Any) -> Any:

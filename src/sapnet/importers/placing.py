@@ -118,7 +118,7 @@ def _place(
     *,
     in_pixels: bool,
 ) -> None:
-    """Settle the frame of one image; ``in_pixels``: its points can only be placed on a picture of its size."""
+    """Settle the frame of an image; ``in_pixels``: its points can only be placed on a picture of its size."""
     where, name = images[0].where, images[0].name
     try:
         stored, orientation = stored_orientation(folder.path / file)
