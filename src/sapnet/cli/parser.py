@@ -147,7 +147,7 @@ def _add_other_verbs(group: Any) -> None:
     _verb(
         config, "check", verbs.config_check, "list all problems of a settings file; exit code 2 if any", True
     )
-    _verb(group, "doctor", verbs.doctor, "look at the installation, the devices and the bundled weights")
+    _verb(group, "doctor", verbs.doctor, "look at the installation, the devices, and what works offline")
 
 
 def _verb(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapnet.cli.check_lines import check_lines, doctor_lines
 from sapnet.cli.closing import closing_lines
 from sapnet.errors import ConfigError, InputError, nearest
 
@@ -51,7 +52,7 @@ def points_check(args: argparse.Namespace) -> Outcome:
     from sapnet import pipeline
 
     figures = pipeline.check_points_file(points=args.points, images=args.images)
-    return Outcome(figures, exit_code=2 if figures.get("problems") else 0)
+    return Outcome(figures, exit_code=2 if figures.get("problems") else 0, closing=check_lines(figures))
 
 
 def propose(args: argparse.Namespace) -> Outcome:
@@ -227,7 +228,7 @@ def doctor(args: argparse.Namespace) -> Outcome:
     from sapnet.doctor import inspect_installation
 
     figures = inspect_installation()
-    return Outcome(figures, exit_code=1 if figures["problems"] else 0)
+    return Outcome(figures, exit_code=1 if figures["problems"] else 0, closing=doctor_lines(figures))
 
 
 def _config(args: argparse.Namespace, *inputs: str) -> Config:
