@@ -82,7 +82,7 @@ def test_the_palette_is_vocs():
     assert palette[255].tolist() == [224, 224, 192]
 
 
-def test_a_yolo_row_holds_fractions_a_hair_above_the_exact_ones():
+def test_a_yolo_row_holds_fractions_a_twentieth_of_a_pixel_inside_the_mask():
     document = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 3}],
         "categories": [{"id": 4, "name": "cat"}],
@@ -94,11 +94,11 @@ def test_a_yolo_row_holds_fractions_a_hair_above_the_exact_ones():
     number, *values = files["labels/train/a.txt"].decode().split()
     pairs = {(values[place], values[place + 1]) for place in range(0, len(values), 2)}
     assert number == "0"
-    # 2 / 8 and 1 / 3 with one millionth more; the borders of the image exactly.
+    # 2.05 / 8, 0.05 / 3, 7.95 / 8 and 0.95 / 3.
     corners = {
-        ("0.250001", "0.000000"),
-        ("1.000000", "0.000000"),
-        ("1.000000", "0.333334"),
-        ("0.250001", "0.333334"),
+        ("0.256250", "0.016667"),
+        ("0.993750", "0.016667"),
+        ("0.993750", "0.316667"),
+        ("0.256250", "0.316667"),
     }
     assert pairs == corners

@@ -44,7 +44,7 @@ def winding_filled(polygon, size):
 
 
 def read_yolo(text, size):
-    """(class, mask) per row; coordinates are cut to whole pixels, as trainers do."""
+    """(class, mask) per row."""
     height, width = size
     found = []
     for line in text.splitlines():
@@ -53,10 +53,7 @@ def read_yolo(text, size):
         assert len(values) % 2 == 0
         assert all(0 <= float(value) <= 1 for value in values)
         polygon = [
-            (
-                int(np.float32(values[place]) * np.float32(width)),
-                int(np.float32(values[place + 1]) * np.float32(height)),
-            )
+            (float(values[place]) * width, float(values[place + 1]) * height)
             for place in range(0, len(values), 2)
         ]
         found.append((int(number), filled(polygon, size)))

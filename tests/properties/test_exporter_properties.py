@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from sapnet.exporters.cvat import cvat_xml
 from sapnet.exporters.label_studio import label_studio_tasks, packed_runs
 from sapnet.exporters.labelme import labelme_files
 from sapnet.exporters.losses import Losses
-from sapnet.exporters.polygons import joined, mask_parts, polygons_to_counts, simplified
+from sapnet.exporters.polygons import joined, mask_parts, outline, polygons_to_counts, simplified
 from sapnet.exporters.voc import voc_files
 from sapnet.exporters.yolo import yolo_files
 from sapnet.labels.label_set import labels_from_json
@@ -52,10 +53,12 @@ def test_rings_enclose_exactly_the_mask_by_both_rules_and_in_pycocotools(mask):
     if not parts:
         return
     whole = joined([ring for part in parts for ring in (part.outer, *part.holes)])
+    drawn_in = outline([ring for part in parts for ring in (part.outer, *part.holes)])
     one_by_one = [joined([part.outer, *part.holes]) for part in parts]
     np.testing.assert_array_equal(oracle.filled(whole.tolist(), mask.shape), mask)
     np.testing.assert_array_equal(oracle.winding_filled(whole.tolist(), mask.shape), mask)
-    for rings in ([whole], one_by_one):
+    np.testing.assert_array_equal(oracle.filled(drawn_in.tolist(), mask.shape), mask)
+    for rings in ([whole], one_by_one, [drawn_in]):
         np.testing.assert_array_equal(
             decode_masks([polygons_to_counts(rings, mask.shape)], mask.shape)[0], mask
         )
@@ -72,6 +75,22 @@ def test_rings_step_along_pixel_edges_and_lose_nothing_when_simplified(mask):
             np.testing.assert_array_equal(
                 oracle.filled(short, mask.shape), oracle.filled(ring.tolist(), mask.shape)
             )
+
+
+@FEW
+@given(MASKS, st.integers(1, 3))
+def test_opencv_draws_an_outline_cut_to_whole_pixels_nearer_to_the_mask_than_corners(mask, scale):
+    mask = np.kron(mask, np.ones((scale, scale), dtype=bool))
+    for part in mask_parts(mask):
+        wanted = decode_masks(
+            [polygons_to_counts([joined([part.outer, *part.holes])], mask.shape)], mask.shape
+        )[0]
+        wrong = []
+        for rings in (outline([part.outer, *part.holes]), joined([part.outer, *part.holes])):
+            drawn = np.zeros(mask.shape, dtype=np.uint8)
+            cv2.fillPoly(drawn, [rings.astype(np.int32)], 1)
+            wrong.append(int(((drawn > 0) != wanted).sum()))
+        assert wrong[0] <= wrong[1]
 
 
 @FEW

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sapnet.data.coco_json import parse_extras
 from sapnet.data.tables import common_json
 from sapnet.exporters.losses import Losses, add
-from sapnet.exporters.polygons import flat_ring, joined, mask_parts
+from sapnet.exporters.polygons import flat_ring, mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 Shapes = Literal["mask", "polygon"]
@@ -60,7 +60,7 @@ def _annotations(labels: LabelSet, lost: Losses, shapes: Shapes) -> Iterator[dic
 def _segmentation(labels: LabelSet, row: int, shapes: Shapes) -> Any:
     if shapes == "mask":
         return {"size": list(labels.size_of_row(row)), "counts": labels.counts[row].decode("ascii")}
-    return [flat_ring(joined([part.outer, *part.holes])) for part in mask_parts(labels.mask_of(row))]
+    return [flat_ring(outline([part.outer, *part.holes])) for part in mask_parts(labels.mask_of(row))]
 
 
 def _known(labels: LabelSet, row: int) -> dict[str, Any]:

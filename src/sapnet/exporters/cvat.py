@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from sapnet.exporters.losses import Losses, add, rows_to_write
-from sapnet.exporters.polygons import joined, mask_parts
+from sapnet.exporters.polygons import mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 # What XML 1.0 cannot hold in any form.
@@ -87,7 +87,7 @@ def _add_object(
         return
     parts = mask_parts(mask)
     for part in parts:
-        ring = joined([part.outer, *part.holes])
+        ring = outline([part.outer, *part.holes])
         points = ";".join(f"{x:.2f},{y:.2f}" for x, y in ring.tolist())
         grouped = {"group_id": str(group)} if len(parts) > 1 else {}
         ElementTree.SubElement(

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from numpy import ndarray
 
 from sapnet.exporters.losses import Losses, rows_to_write
-from sapnet.exporters.polygons import joined, mask_parts
+from sapnet.exporters.polygons import mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 LOCAL_FILES = "/data/local-files/?d="
@@ -120,7 +120,7 @@ def _regions(labels: LabelSet, row: int, shapes: str) -> list[dict[str, Any]]:
         return [{**common, "id": f"object{number}", "type": "brushlabels", "value": brush}]
     regions = []
     for place, part in enumerate(mask_parts(mask)):
-        ring = joined([part.outer, *part.holes])
+        ring = outline([part.outer, *part.holes])
         polygon = {
             "points": (ring * (100.0 / width, 100.0 / height)).tolist(),
             "closed": True,

@@ -18,11 +18,11 @@ from PIL import Image
 
 from sapnet.exporters.losses import Losses, rows_to_write
 from sapnet.exporters.names import relative_names
-from sapnet.exporters.polygons import joined, mask_parts
+from sapnet.exporters.polygons import mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 VERSION = "5.5.0"
-"""The version whose form is written; it is the first with mask shapes that later ones still read."""
+"""The version whose form is written; 6.3.1 reads it."""
 
 
 def labelme_files(
@@ -84,7 +84,7 @@ def _shapes_of(labels: LabelSet, row: int, number: int, shapes: str) -> Iterator
         return
     parts = mask_parts(mask)
     for part in parts:
-        ring = joined([part.outer, *part.holes])
+        ring = outline([part.outer, *part.holes])
         points = [[float(x), float(y)] for x, y in ring.tolist()]
         group = number if len(parts) > 1 else None
         yield {**common, "group_id": group, "points": points, "shape_type": "polygon", "mask": None}

@@ -2,9 +2,13 @@
 
 Ring vertices are pixel corners, in pixels with the origin at the top-left corner of the top-left
 pixel, so a ring encloses exactly the pixels of the mask, without the half-pixel shift of outlines
-through pixel centres. Diagonal neighbours belong to one part (8-connected), so their background does
-not (4-connected). Outer rings run clockwise as seen on the screen, rings of holes the other way, so
-that the even-odd and the nonzero rule fill the same pixels.
+through pixel centres. What is written is drawn in by ``INSET``, which no pixel centre notices, but
+tools that cut coordinates to whole pixels and fill the outline too (OpenCV, Pillow) then end on the
+last pixel of the mask instead of the one after it.
+
+Diagonal neighbours belong to one part (8-connected), so their background does not (4-connected).
+Outer rings run clockwise as seen on the screen, rings of holes the other way, so that the even-odd
+and the nonzero rule fill the same pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage, sparse, spatial
 
@@ -21,6 +25,8 @@ from sapnet.data.rle import segmentation_to_counts
 
 # Steps in the directions right, down, left, up as (x, y): a turn to the right adds one.
 _STEPS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+INSET = 0.05
+"""Pixels by which a written outline lies inside the mask."""
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
@@ -72,10 +78,15 @@ def simplified(ring: Int[ndarray, "v 2"]) -> Int[ndarray, "w 2"]:
 
     Points where the ring turns back (ends of seams) are kept.
     """
-    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
-    turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-    along = (before * after).sum(axis=1)
-    return ring[(turns != 0) | (along < 0)]
+    return ring[_turning(ring)]
+
+
+def outline(rings: Sequence[Int[ndarray, "_ 2"]]) -> Float[ndarray, "w 2"]:
+    """Join rings like :func:`joined` and draw them in by ``INSET``: the polygon to write."""
+    points, order = _joined(rings)
+    inward = np.concatenate([_inward(ring) for ring in rings])
+    kept = order[_turning(points[order])]
+    return points[kept] + INSET * inward[kept]
 
 
 def joined(rings: Sequence[Int[ndarray, "_ 2"]]) -> Int[ndarray, "w 2"]:
@@ -93,9 +104,15 @@ def joined(rings: Sequence[Int[ndarray, "_ 2"]]) -> Int[ndarray, "w 2"]:
     Returns:
         One ring without superfluous vertices.
     """
-    if len(rings) == 1:
-        return simplified(rings[0])
+    points, order = _joined(rings)
+    return simplified(points[order])
+
+
+def _joined(rings: Sequence[ndarray]) -> tuple[ndarray, ndarray]:
+    """Return the vertices of all rings, and the order in which one ring passes them."""
     points = np.concatenate(rings)
+    if len(rings) == 1:
+        return points, np.arange(len(points))
     ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
     starts = np.searchsorted(ring_of, np.arange(len(rings)))
     following = _next_on_ring(starts, len(points))
@@ -107,11 +124,31 @@ def joined(rings: Sequence[Int[ndarray, "_ 2"]]) -> Int[ndarray, "w 2"]:
         follower[copy_of_other], follower[other] = follower[other], copy_of_one
         follower[copy_of_one], follower[one] = follower[one], copy_of_other
     _, place_on_cycle = _cycle_order(np.asarray(follower))
-    whole = np.concatenate([points, points[seams.ravel()]])[np.argsort(place_on_cycle)]
-    return simplified(whole[(whole != np.roll(whole, 1, axis=0)).any(axis=1)])
+    order = np.concatenate([np.arange(len(points)), seams.ravel()])[np.argsort(place_on_cycle)]
+    passed = points[order]
+    return points, order[(passed != np.roll(passed, 1, axis=0)).any(axis=1)]
 
 
-def polygons_to_counts(rings: Sequence[Int[ndarray, "_ 2"]], size: tuple[int, int]) -> bytes:
+def _turning(ring: ndarray) -> ndarray:
+    """Tell which vertices a line does not pass straight through."""
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turns = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    return (turns != 0) | ((before * after).sum(axis=1) < 0)
+
+
+def _inward(ring: ndarray) -> ndarray:
+    """Return for every vertex of a traced ring the step towards the mask: (-1, 0 or 1) per axis.
+
+    The mask is to the right of every step, and right of (x, y) is (-y, x).
+    """
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    both = before + after
+    return np.clip(np.stack([-both[:, 1], both[:, 0]], axis=1), -1, 1)
+
+
+def polygons_to_counts(
+    rings: Sequence[Float[ndarray, "_ 2"] | Int[ndarray, "_ 2"]], size: tuple[int, int]
+) -> bytes:
     """Fill rings as pycocotools does.
 
     Args:
@@ -124,9 +161,9 @@ def polygons_to_counts(rings: Sequence[Int[ndarray, "_ 2"]], size: tuple[int, in
     return segmentation_to_counts([flat_ring(ring) for ring in rings], size)
 
 
-def flat_ring(ring: Int[ndarray, "v 2"]) -> list[int]:
-    """Return ``[x, y, x, y, ...]``."""
-    return [int(value) for value in ring.ravel()]
+def flat_ring(ring: Float[ndarray, "v 2"] | Int[ndarray, "v 2"]) -> list[float]:
+    """Return ``[x, y, x, y, ...]`` with two decimals."""
+    return [round(float(value), 2) for value in ring.ravel()]
 
 
 def _trace(crop: ndarray, labelled: ndarray) -> tuple[list[ndarray], list[int]]:

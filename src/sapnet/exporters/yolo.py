@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Literal
 
-import numpy as np
 from numpy import ndarray
 
 from sapnet.exporters.losses import Losses, add, rows_to_write
 from sapnet.exporters.names import relative_names
-from sapnet.exporters.polygons import Part, joined, mask_parts, simplified
+from sapnet.exporters.polygons import Part, mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 Parts = Literal["largest", "bridge", "split"]
-# Coordinates are rounded up at this many decimals: trainers cut them to whole pixels.
+# Well under the inset of an outline in any image of up to 16,384 pixels.
 _DECIMALS = 6
 
 
@@ -52,7 +51,7 @@ def yolo_files(
 def _rings(found: tuple[Part, ...], parts: Parts, lost: Losses) -> list[ndarray]:
     """Return the polygons to write for one object; a mask has at least one part."""
     if parts == "bridge":
-        return [joined([ring for part in found for ring in (part.outer, *part.holes)])]
+        return [outline([ring for part in found for ring in (part.outer, *part.holes)])]
     if parts == "largest":
         add(lost, "parts_dropped", len(found) - 1)
         add(lost, "pixels_dropped", sum(part.area for part in found[1:]))
@@ -61,16 +60,13 @@ def _rings(found: tuple[Part, ...], parts: Parts, lost: Losses) -> list[ndarray]
         add(lost, "objects_split", 1)
         add(lost, "rows_added_by_splitting", len(found) - 1)
     add(lost, "holes_filled", sum(len(part.holes) for part in found))
-    return [simplified(part.outer) for part in found]
+    return [outline([part.outer]) for part in found]
 
 
 def _coordinates(ring: ndarray, size: tuple[int, int]) -> str:
     height, width = size
     fractions = ring / (width, height)
-    # A hair more than the exact fraction: cut to whole pixels it gives the same corner again.
-    raised = (np.floor(fractions * 10**_DECIMALS) + 1) / 10**_DECIMALS
-    raised = np.where(ring == 0, 0.0, np.minimum(raised, 1.0))
-    return " ".join(f"{value:.{_DECIMALS}f}" for value in raised.ravel().tolist())
+    return " ".join(f"{value:.{_DECIMALS}f}" for value in fractions.ravel().tolist())
 
 
 def _data_yaml(labels: LabelSet, split: str) -> str:
