@@ -40,13 +40,13 @@ test: $(READY) ## the whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY) ## style and types
-	@$(BIN)/ruff check src tests
-	@$(BIN)/ruff format --check src tests
+	@$(BIN)/ruff check src tests examples
+	@$(BIN)/ruff format --check src tests examples
 	@$(BIN)/mypy
 
 format: $(READY) ## rewrite the files in the project's style
-	@$(BIN)/ruff check --fix-only --quiet src tests
-	@$(BIN)/ruff format --quiet src tests
+	@$(BIN)/ruff check --fix-only --quiet src tests examples
+	@$(BIN)/ruff format --quiet src tests examples
 
 bench: $(READY) ## make bench ARGS="NAME --data DIR --out DIR --seeds 3"
 	@test -n "$(ARGS)" || { echo 'usage: make bench ARGS="NAME --data DIR --out DIR [--seeds N]"' >&2; exit 2; }

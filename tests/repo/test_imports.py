@@ -9,19 +9,20 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
-    {"mil", "losses", "models", "data", "proposals", "enhancer"},
-    {"inference", "labels", "evaluation", "visualize"},
+    {"mil", "losses", "models", "data", "proposals", "enhancer", "importers"},
+    {"convert", "evaluation", "exporters", "inference", "labels", "visualize"},
     {"build", "build_enhancer", "build_proposer"},
     {"engine"},
     {"report", "bench", "doctor"},
     {"pipeline"},
+    {"api"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
 READERS_OF_SETTINGS = {
-    *("build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
+    *("api", "build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
     *SETTINGS,
 }
 WITHOUT_TORCH = {
@@ -36,6 +37,7 @@ WITHOUT_TORCH = {
     "_version",
     "__main__",
     "__init__",
+    "importers",
 }
 
 

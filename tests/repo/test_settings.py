@@ -18,8 +18,26 @@ CONFIGS = sorted([*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("src/sapnet/config
 COMMON = {"--seed", "--device", "--quiet", "--json", "--debug"}
 SETTINGS = {"-c", "--config"}
 TRAINING = {"--points", "--images", "--out", "--val-instances", "--val-images", "--resume", "--skip-bad"}
+FORMAT = {"--segm", "--parts", "--void-rim", "--sixteen-bit", "--image-url"}
 OPTIONS = {
     "points sample": COMMON | {"--instances", "--mode", "--out"},
+    "points import": COMMON
+    | {
+        "--from",
+        "--images",
+        "--out",
+        "--unit",
+        "--several",
+        "--shapes",
+        "--attribute",
+        "--annotations",
+        "--mode",
+        "--class",
+        "--class-map",
+        "--exif",
+        "--strict",
+        "--skip-bad",
+    },
     "points check": COMMON | {"--images"},
     "propose": COMMON
     | SETTINGS
@@ -38,7 +56,13 @@ OPTIONS = {
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
     "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
     "demo": COMMON | SETTINGS | {"--out"},
-    "label": COMMON | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"},
+    "label": COMMON
+    | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"}
+    | FORMAT
+    | {"--format"},
+    "convert labels": COMMON | FORMAT | {"--to", "--images", "--instances", "--out"},
+    "convert voc": COMMON | {"--root", "--sbd", "--split", "--out"},
+    "convert subset": COMMON | {"--classes", "--num-images", "--keep-empty", "--out"},
     "predict": COMMON | {"--model", "--out", "--draw", "--skip-bad"},
     "evaluate": COMMON | {"--predictions", "--labels", "--instances", "--protocol", "--proposals"},
     "report": COMMON | {"--out", "--points", "--images", "--instances"},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
-from sapnet.cli import verbs
+from sapnet.cli import convert_verbs, import_verbs, verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -50,6 +50,12 @@ def _add_data_verbs(group: Any) -> None:
         help="where the point lies (default: quasi-center)",
     )
     _output(sample, "points.json", "points file to write")
+    imported = _verb(
+        points, "import", import_verbs.points_import, "make a points file from an annotation tool's"
+    )
+    import_verbs.add_import_options(imported, SAMPLING_MODES)
+    _input(imported, "--images", "DIR", "folder of the images")
+    _output(imported, "points.json", "points file to write")
     check = _verb(
         points, "check", verbs.points_check, "list all problems of a points file; exit code 2 if any"
     )
@@ -65,6 +71,8 @@ def _add_data_verbs(group: Any) -> None:
     _input(propose, "--instances", "gt.json", "ground truth, only to report the quality of the bags", False)
     _output(propose, "DIR", "store to write; an unfinished one is continued")
     _skip_bad(propose)
+
+    convert_verbs.add_convert_verbs(group, _verb)
 
 
 def _add_training_verbs(group: Any) -> None:
@@ -104,7 +112,8 @@ def _add_result_verbs(group: Any) -> None:
     _input(label, "--run", "RUN", "run folder of a trained model")
     _points_and_images(label)
     _input(label, "--proposals", "DIR", "proposal store")
-    _output(label, "labels.json", "label file to write (COCO instances)")
+    _output(label, "OUT", "label file to write, or folder where the format has many files")
+    convert_verbs.add_format_options(label, "--format", "coco")
     _skip_bad(label)
 
     predict = _verb(group, "predict", verbs.predict, "segment new images")
@@ -141,7 +150,7 @@ def _add_other_verbs(group: Any) -> None:
     _verb(
         config, "check", verbs.config_check, "list all problems of a settings file; exit code 2 if any", True
     )
-    _verb(group, "doctor", verbs.doctor, "look at the installation, the devices and the bundled weights")
+    _verb(group, "doctor", verbs.doctor, "look at the installation, the devices, and what works offline")
 
 
 def _verb(

@@ -22,10 +22,17 @@ class VerbParser(argparse.ArgumentParser):
         self.known_options: set[str] = set()
         self.with_overrides = with_overrides
         self.verb_names: Collection[str] = ()
+        self.default_verb: str | None = None
         super().__init__(allow_abbrev=False, **settings)
 
-    def add_verbs(self, metavar: str) -> Any:
-        """Let the parser take a verb; returns the group to which verbs are added."""
+    def add_verbs(self, metavar: str, default: str | None = None) -> Any:
+        """Let the parser take a verb; returns the group to which verbs are added.
+
+        Args:
+            metavar: What a verb is called in help texts.
+            default: The verb that is meant where none is named.
+        """
+        self.default_verb = default
         group = self.add_subparsers(
             metavar=metavar, required=True, dest=metavar.lower(), parser_class=VerbParser, title="verbs"
         )
@@ -54,6 +61,8 @@ class VerbParser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse; unknown verbs and options are refused here with their nearest names."""
         given = list(sys.argv[1:] if args is None else args)
+        if self.default_verb and given and given[0] not in (*self.verb_names, "-h", "--help"):
+            given = [self.default_verb, *given]
         self._refuse_unknown_names(given)
         result, rest = super().parse_known_args(given, namespace or argparse.Namespace())
         if self.with_overrides:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapnet.cli.check_lines import check_lines, doctor_lines
 from sapnet.cli.closing import bench_lines, closing_lines, proposal_lines
 from sapnet.errors import ConfigError, InputError, nearest
 
@@ -36,7 +37,7 @@ class Outcome:
 
 def points_sample(args: argparse.Namespace) -> Outcome:
     """``sapnet points sample``: one point per non-crowd instance."""
-    _require_existing(args, "instances")
+    require_existing(args, "instances")
     from sapnet import pipeline
 
     seed = 0 if args.seed is None else args.seed
@@ -47,11 +48,11 @@ def points_sample(args: argparse.Namespace) -> Outcome:
 
 def points_check(args: argparse.Namespace) -> Outcome:
     """``sapnet points check``: all problems at once, exit code 2 if any."""
-    _require_existing(args, "points", "images")
+    require_existing(args, "points", "images")
     from sapnet import pipeline
 
     figures = pipeline.check_points_file(points=args.points, images=args.images)
-    return Outcome(figures, exit_code=2 if figures.get("problems") else 0)
+    return Outcome(figures, exit_code=2 if figures.get("problems") else 0, closing=check_lines(figures))
 
 
 def propose(args: argparse.Namespace) -> Outcome:
@@ -140,8 +141,9 @@ def demo(args: argparse.Namespace) -> Outcome:
 
 def label(args: argparse.Namespace) -> Outcome:
     """``sapnet label``: one mask per clicked object."""
-    _require_existing(args, "run", "points", "images", "proposals")
+    require_existing(args, "run", "points", "images", "proposals")
     from sapnet import pipeline
+    from sapnet.cli.convert_verbs import export_options
 
     figures = pipeline.label(
         run=args.run,
@@ -150,6 +152,8 @@ def label(args: argparse.Namespace) -> Outcome:
         proposals=args.proposals,
         out=args.out,
         device=args.device or "auto",
+        to=args.to,
+        options=export_options(args),
         quiet=args.quiet,
         skip_bad=args.skip_bad,
     )
@@ -158,7 +162,7 @@ def label(args: argparse.Namespace) -> Outcome:
 
 def predict(args: argparse.Namespace) -> Outcome:
     """``sapnet predict``: segment new images."""
-    _require_existing(args, "model", "images")
+    require_existing(args, "model", "images")
     from sapnet import pipeline
 
     figures = pipeline.predict(
@@ -196,7 +200,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
 
 def report(args: argparse.Namespace) -> Outcome:
     """``sapnet report``: one self-contained HTML file."""
-    _require_existing(args, "run", "points", "images", "instances")
+    require_existing(args, "run", "points", "images", "instances")
     from sapnet import pipeline
 
     figures = pipeline.report(
@@ -227,7 +231,7 @@ def doctor(args: argparse.Namespace) -> Outcome:
     from sapnet.doctor import inspect_installation
 
     figures = inspect_installation()
-    return Outcome(figures, exit_code=1 if figures["problems"] else 0)
+    return Outcome(figures, exit_code=1 if figures["problems"] else 0, closing=doctor_lines(figures))
 
 
 def _config(args: argparse.Namespace, *inputs: str) -> Config:
@@ -260,7 +264,7 @@ def _config(args: argparse.Namespace, *inputs: str) -> Config:
     return config
 
 
-def _require_existing(args: argparse.Namespace, *inputs: str) -> None:
+def require_existing(args: argparse.Namespace, *inputs: str) -> None:
     """Refuse input paths that do not exist, all at once."""
     missing = _missing_inputs(args, inputs)
     if missing:

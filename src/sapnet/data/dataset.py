@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -211,13 +212,21 @@ class PredictionDataset(Dataset[PlainImage]):
         Raises:
             DataError: It cannot be read; the file is named.
         """
-        image = read_image(self.paths[index])
+        return self.prepare(read_image(self.paths[index]), self.paths[index])
+
+    def prepare(self, image: UInt8[ndarray, "H W 3"], path: Path) -> PlainImage:
+        """Resize and normalise an image that has been read.
+
+        Args:
+            image: RGB, as a person sees it.
+            path: What to call it.
+        """
         size = (image.shape[0], image.shape[1])
         geometry = Geometry(
             size, input_size(size, short_side=self.short_side, max_long_side=self.max_long_side)
         )
         moved = normalise(move_image(image, geometry), mean=self.mean, std=self.std)
-        return PlainImage(moved, geometry, self.paths[index])
+        return PlainImage(moved, geometry, path)
 
 
 def image_generator(seed: int, epoch: int, image_id: int) -> torch.Generator:

@@ -82,6 +82,18 @@ def stored_size(path: str | os.PathLike[str]) -> tuple[tuple[int, int], bool]:
     Raises:
         DataError: There is no such file, or it cannot be read; the file is named.
     """
+    size, orientation = stored_orientation(path)
+    return size, orientation in _TRANSPOSED_ORIENTATIONS
+
+
+def stored_orientation(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
+    """Return ``(height, width)`` as stored, and the EXIF orientation, 1 to 8 (1: already upright).
+
+    Reads what :func:`image_size` reads.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read; the file is named.
+    """
     path = Path(path)
     try:
         with warnings.catch_warnings():
@@ -91,7 +103,7 @@ def stored_size(path: str | os.PathLike[str]) -> tuple[tuple[int, int], bool]:
                 orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except _UNREADABLE as error:
         raise DataError(str(path), [describe_unreadable(path, error)]) from error
-    return (height, width), orientation in _TRANSPOSED_ORIENTATIONS
+    return (height, width), orientation if orientation in range(1, 9) else 1
 
 
 def describe_unreadable(path: Path, error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sapnet.data.collate import pad_images
-from sapnet.data.dataset import PredictionDataset
+from sapnet.data.dataset import PlainImage, PredictionDataset
 from sapnet.data.rle import encode_mask
 from sapnet.errors import DataError
 from sapnet.models.sapnet import SapNet
@@ -106,10 +106,35 @@ def _predict_one(
         item = dataset[row]
     except DataError as error:
         return Predicted(dataset.paths[row], None, "; ".join(error.problems))
+    instances = predict_one(model, item, postprocess, size_divisor=size_divisor, device=device)
+    return Predicted(item.path, instances)
+
+
+@torch.no_grad()
+def predict_one(
+    model: SapNet,
+    item: PlainImage,
+    postprocess: Callable[..., list[Instances]],
+    *,
+    size_divisor: int,
+    device: torch.device,
+) -> Instances:
+    """Predict the instances of one image.
+
+    Args:
+        model: The trained network, in evaluation mode and on ``device``.
+        item: The image, resized and normalised.
+        postprocess: ``inference.postprocess.postprocess`` with its settings bound.
+        size_divisor: Padded sizes are multiples of this.
+        device: Where to compute.
+
+    Returns:
+        Instances in the original frame, on the CPU.
+    """
     images, sizes = pad_images([item.image], size_divisor=size_divisor)
     outputs = model.segment(images.to(device))
     (instances,) = postprocess(outputs, sizes.to(device), [item.geometry.original_size])
-    return Predicted(item.path, instances.to("cpu"))
+    return instances.to("cpu")
 
 
 def coco_results(instances: Instances, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -35,12 +35,14 @@ def check_points_file(points: Path, images: Path) -> dict[str, Any]:
         images: Image folder.
 
     Returns:
-        ``problems``, ``warnings``, ``notes`` and ``summary``.
+        ``problems``, ``warnings`` and ``notes`` (sentences), ``table`` (one row per kind of finding:
+        ``kind``, ``severity``, ``count``, ``advice``, ``first``) and ``summary``.
     """
     found = check_points(points, images)
     return {
         "problems": list(found.problems),
         "warnings": list(found.warnings),
         "notes": list(found.notes),
+        "table": found.table,
         "summary": found.summary,
     }

@@ -23,8 +23,10 @@ from sapnet.errors import DataError, InputError
 from sapnet.evaluation.coco_ap import evaluate_coco
 from sapnet.evaluation.label_quality import evaluate_labels
 from sapnet.evaluation.voc_ap import evaluate_voc
+from sapnet.exporters.export import ExportOptions, check_export, export_labels
 from sapnet.inference.predict import Predicted, coco_results, list_images, predict_images
 from sapnet.labels.label import label_document, top_score_picks
+from sapnet.labels.label_set import labels_from_json
 from sapnet.models.sapnet import SapNet
 from sapnet.pipeline.proposing import load_training_data, refuse_bad_images
 from sapnet.proposals.store import ProposalStore
@@ -42,6 +44,8 @@ def label(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     skip_bad: bool = False,
     quiet: bool = False,
+    to: str = "coco",
+    options: ExportOptions | None = None,
 ) -> dict[str, Any]:
     """Write one mask per clicked object (``sapnet label``).
 
@@ -50,14 +54,17 @@ def label(
         points: Points file with the classes that the model was trained on.
         images: Image folder.
         proposals: Store made from the same points.
-        out: Label file to write (COCO instances).
+        out: Label file to write, or folder where the format has many files.
         device: Where to compute.
         skip_bad: Leave out unreadable images.
         quiet: Show no progress.
+        to: A format of :func:`sapnet.exporters.export.export_labels`.
+        options: What can be chosen about the format.
 
     Returns:
         Counts and the path.
     """
+    check_export(to, out, options or ExportOptions())
     model, card = load_labeller(Path(run))
     config = card.config.model_copy(update={"device": device})
     data = load_training_data(points, images, proposals)
@@ -71,7 +78,13 @@ def label(
     ]
     if problems:
         raise DataError(str(points), problems)
-    return write_labels(model, data, config, Path(out), SessionOptions(skip_bad=skip_bad, quiet=quiet))
+    session = SessionOptions(skip_bad=skip_bad, quiet=quiet)
+    if to == "coco" and options in (None, ExportOptions()):
+        return write_labels(model, data, config, Path(out), session)
+    document = picked_labels(model, data, config, session)
+    labels = labels_from_json(document, "the labels")
+    figures = export_labels(labels, out, to, options, images_dir=images)
+    return {**figures, "labels": len(document["annotations"]), "unlabelled": len(document["unlabelled"])}
 
 
 def write_labels(
@@ -82,23 +95,40 @@ def write_labels(
     Args:
         model: The network that picks, as ``load_labeller`` gives it.
         data: Clicks, images and proposals.
-        config: The network's settings. In top-score mode, which trains no selection, the proposal
-            with the highest proposer score is picked.
+        config: The network's settings.
         out: Label file to write.
         options: Skip and quiet.
 
     Returns:
         Counts and the path.
     """
+    document = picked_labels(model, data, config, options)
+    write_json_atomic(out, document)
+    count = len(document["annotations"])
+    return {"out": str(out), "labels": count, "unlabelled": len(document["unlabelled"])}
+
+
+def picked_labels(
+    model: SapNet, data: TrainingData, config: Config, options: SessionOptions
+) -> dict[str, Any]:
+    """Pick a proposal for every click.
+
+    Args:
+        model: The network that picks, as ``load_labeller`` gives it.
+        data: Clicks, images and proposals.
+        config: The network's settings. In top-score mode, which trains no selection, the proposal
+            with the highest proposer score is picked.
+        options: Skip and quiet.
+
+    Returns:
+        The labels as a COCO document.
+    """
     if config.training.mode == "top-score":
         picks = top_score_picks(data.points)
     else:
         picks = choose(model, data, config, options=options)
     limit = config.data.max_proposals
-    document = label_document(data.points, data.store, picks, max_proposals=limit)
-    write_json_atomic(out, document)
-    count = len(document["annotations"])
-    return {"out": str(out), "labels": count, "unlabelled": len(document["unlabelled"])}
+    return label_document(data.points, data.store, picks, max_proposals=limit)
 
 
 def predict(

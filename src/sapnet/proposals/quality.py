@@ -88,9 +88,7 @@ def bag_quality(
         figures: dict[str, Any] = {"clicks": int(member.sum())} | _means(best, member)
         figures["below_half"] = _mean(best["mask"]["oracle"][member] < _HIT)
         result[name] = figures
-    result["kinds"] = {
-        kind: _of_kind(overlaps, kind, groups) for kind in np.unique(overlaps.kinds).tolist()
-    }
+    result["kinds"] = {kind: _of_kind(overlaps, kind, groups) for kind in np.unique(overlaps.kinds).tolist()}
     clicks = len(overlaps.areas)
     result["proposals_per_click"] = len(overlaps.click) / clicks if clicks else None
     return result

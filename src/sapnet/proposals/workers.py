@@ -8,9 +8,12 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import spawn
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -121,7 +124,8 @@ def _in_processes(proposer: Proposer, tasks: Iterable[Task], workers: int) -> It
     running: set[Future[Outcome]] = set()
     try:
         for task in tasks:
-            running.add(pool.submit(_work, task))
+            with _without_main_script(proposer):
+                running.add(pool.submit(_work, task))
             if len(running) >= workers * _QUEUED_PER_WORKER:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in finished)
@@ -130,3 +134,34 @@ def _in_processes(proposer: Proposer, tasks: Iterable[Task], workers: int) -> It
             yield from (future.result() for future in finished)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+_starting = threading.Lock()
+
+
+@contextmanager
+def _without_main_script(proposer: Proposer) -> Iterator[None]:
+    """Start processes that do not import the program's main script.
+
+    They need nothing of it, and a script without ``if __name__ == "__main__"`` would begin its work
+    anew in each of them. A proposer that is defined in the script is the exception.
+    """
+    if type(proposer).__module__ == "__main__":
+        yield
+        return
+    own = threading.get_ident()
+    with _starting:
+        original = spawn.get_preparation_data
+
+        def without_script(name: str) -> dict[str, Any]:
+            data: dict[str, Any] = original(name)
+            if threading.get_ident() == own:
+                data.pop("init_main_from_name", None)
+                data.pop("init_main_from_path", None)
+            return data
+
+        spawn.get_preparation_data = without_script
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = original

@@ -1,0 +1,1 @@
+"""Data sets as COCO instances: Pascal VOC, SBD, and subsets of COCO files."""
