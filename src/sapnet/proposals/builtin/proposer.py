@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from sapnet.data.rle import encode_mask
 from sapnet.errors import CheckpointError, InputError, nearest
+from sapnet.proposals.builtin import ADVICE
 from sapnet.proposals.builtin.asking import NEEDS_BOX, Asking
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
@@ -143,7 +144,7 @@ class BuiltinProposer:
         size = (int(image.shape[0]), int(image.shape[1]))
         found: list[tuple[int, bytes, float, str]] = []
         if prompts.num_prompts:
-            loaded = self._load()
+            loaded = self.load()
             working = reduce_image(
                 image,
                 loaded.network,
@@ -163,7 +164,12 @@ class BuiltinProposer:
             kinds=[item[3] for item in found],
         )
 
-    def _load(self) -> BuiltinWeights:
+    def load(self) -> BuiltinWeights:
+        """Read the weights where that is not done yet.
+
+        Raises:
+            CheckpointError: The file is damaged, holds something else, or lacks a source.
+        """
         if self._loaded is None:
             from sapnet.proposals.builtin.weights import load_weights
 
@@ -178,7 +184,7 @@ class BuiltinProposer:
     ) -> Iterator[tuple[int, ndarray, ndarray, list[str]]]:
         """Yield index, masks (n, H, W), scores (n,) and kinds of every click."""
         asking = Asking(
-            self._load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
+            self.load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
         )
         for index, click, bag in asking.candidates(working, prompts, size):
             scores = asking.scores(working, click, bag)
@@ -228,4 +234,5 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(str(path), [f"cannot be read: {error.strerror or error}"]) from error
+        problem = f"cannot be read ({error.strerror or error}); {ADVICE}"
+        raise CheckpointError(str(path), [problem]) from error
