@@ -9,6 +9,7 @@ Nothing here imports torch until the first image is proposed for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickB
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
 from sapnet.proposals.candidates import distinct_best
 from sapnet.proposals.prompt_plan import (
+    BOX_AND_POINT,
     POINT,
     POINT_AND_NEGATIVES,
     NegativeChoice,
@@ -80,8 +82,8 @@ class BuiltinProposer:
     def __init__(
         self,
         *,
-        sources: Sequence[str] = (HIERARCHY,),
-        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES),
+        sources: Sequence[str] = SOURCES,
+        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
         working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
@@ -145,16 +147,17 @@ class BuiltinProposer:
         found: list[tuple[int, bytes, float, str]] = []
         if prompts.num_prompts:
             loaded = self.load()
-            working = reduce_image(
-                image,
-                loaded.network,
-                loaded.head if HEAD in self._sources else None,
-                long_side=self.settings["working_long_side"],
-                with_trees=HIERARCHY in self._sources,
-            )
-            for index, masks, scores, kinds in self._bags(working, prompts, size):
-                counts = [encode_mask(mask) for mask in masks]
-                found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
+            with one_thread():
+                working = reduce_image(
+                    image,
+                    loaded.network,
+                    loaded.head if HEAD in self._sources else None,
+                    long_side=self.settings["working_long_side"],
+                    with_trees=HIERARCHY in self._sources,
+                )
+                for index, masks, scores, kinds in self._bags(working, prompts, size):
+                    counts = [encode_mask(mask) for mask in masks]
+                    found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
         return collect_proposals(
             prompts,
             size,
@@ -222,6 +225,23 @@ def _check_sources(sources: Sequence[str]) -> None:
         problems.append(f"There is no source; expected some of {', '.join(SOURCES)}.")
     if problems:
         raise InputError("the built-in proposer's settings", problems)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread; images are shared among processes instead.
+
+    With another number of threads the maps differ in their last bits, and regions and masks with them: a
+    store would depend on how many threads each process of a run had.
+    """
+    import torch  # here, as everywhere in this module: not before the first image
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def file_digest(path: Path) -> str:
