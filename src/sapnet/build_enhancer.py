@@ -106,6 +106,8 @@ def build_enhancer(config: Config, *, num_classes: int) -> PointToBox:
             min_shown_share=section.min_shown_share,
             background_iou=section.background_iou,
             guidance_exponent=section.guidance_exponent,
+            instance_probability=section.instance_probability,
+            size_exponent=section.size_exponent,
         ),
     )
 

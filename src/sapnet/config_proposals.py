@@ -126,10 +126,10 @@ class EnhancerConfig(Section):
     """They overlap every box of the second pass less than this (paper: 0.3)."""
     parts_per_click: Count = 0
     """Boxes inside the first estimate that count as background, as in SAPNet's algorithm 1 (paper: none)."""
-    instance_probability: bool = True
-    """Weigh the best boxes by class times instance probability (paper); false: by the class alone."""
-    size_exponent: NonNegative = 0.0
-    """Weigh them also by (area / largest area of the bag) to this power (paper: 0)."""
+    instance_probability: bool = False
+    """Weigh the best boxes also by the instance probability (paper: true), which prefers telling parts."""
+    size_exponent: NonNegative = 0.1
+    """Weigh the best boxes also by (area / largest area of the bag) to this power (paper: 0)."""
     guidance_exponent: NonNegative = 3.0
     """Boxes that cover other clicks of the class score less, by SAPNet's eq. 2 to this power (paper: 0)."""
 

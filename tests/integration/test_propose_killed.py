@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from accelerate.state import PartialState
 
 from sapnet.cli.main import main
@@ -35,9 +36,9 @@ def data(tmp_path_factory):
     return write_tiny_data(tmp_path_factory.mktemp("tiny"), num_images=8)
 
 
-def words(data, out, *more):
+def words(data, out, *more, proposer="regions"):
     given = ["--points", data.points, "--images", data.images, "--out", out, "--quiet"]
-    return ["propose", *map(str, given), "--proposer", "regions", *SETTINGS, *more]
+    return ["propose", *map(str, given), "--proposer", proposer, *SETTINGS, *more]
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +206,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def together(data, out, *, victim=None, kill_at=-1):
+def together(data, out, *, victim=None, kill_at=-1, proposer="regions"):
     """Run the command line as two launched processes; return their exit codes.
 
     ``victim`` is the process that dies at the line ``kill_at``; the other is killed as soon as it is
@@ -219,10 +220,11 @@ def together(data, out, *, victim=None, kill_at=-1):
         os.environ.update({key: str(value) for key, value in launched.items()})
         PartialState._reset_state()
         with LineClock(kill_at if number == victim else -1) as clock:
-            code = main(words(data, out))
+            code = main(words(data, out, proposer=proposer))
         (out.parent / f"lines-{number}").write_text(str(clock.count))
         return code
 
+    out.parent.mkdir(exist_ok=True)
     processes = [start(lambda number=number: rank(number)) for number in (0, 1)]
     if victim is None:
         return [end_of(process) for process in processes]
@@ -251,6 +253,20 @@ def test_two_processes_killed_are_resumed_by_one_or_two(
     assert together(data, out, victim=victim, kill_at=kill_at) == -signal.SIGKILL
     assert (main(words(data, out)) if later == 1 else together(data, out)) in (0, [0, 0])
     assert content(out) == undisturbed
+
+
+def test_two_processes_and_any_number_of_threads_write_the_same_store_with_the_built_in_proposer(tmp_path):
+    small = write_tiny_data(tmp_path / "data", num_images=2)
+    assert together(small, tmp_path / "two" / "store", proposer="builtin") == [0, 0]
+    for threads in (1, 2):
+        out = tmp_path / f"{threads}-threads"
+        torch.set_num_threads(threads)
+        try:
+            assert main(words(small, out, proposer="builtin")) == 0
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+        assert content(out) == content(tmp_path / "two" / "store")
 
 
 SLOW = """

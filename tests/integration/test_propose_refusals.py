@@ -167,6 +167,19 @@ def test_without_the_extra_the_message_is_the_command_that_installs_it(good, ref
         assert refusal("--proposer", name, *words).endswith("run: pip install 'sapnet[sam]'")
 
 
+@pytest.mark.parametrize("kind", ["absent", "a folder", "empty", "cut off", "of another model"])
+def test_unusable_weights_of_the_builtin_proposer_are_refused_with_the_way_out(good, refusal, tmp_path, kind):
+    whole = good["sam"] / "model.safetensors"
+    path = {"a folder": good["sam"], "of another model": whole}.get(kind, tmp_path / "x.safetensors")
+    if kind in ("empty", "cut off"):
+        path.write_bytes(b"" if kind == "empty" else whole.read_bytes()[:-100])
+    message = refusal("--proposer", "builtin", "--checkpoint", path)
+    assert message.endswith(
+        "leave out --checkpoint (proposals.checkpoint) to use the weights that come with the package"
+    )
+    assert len(message) < 300
+
+
 def test_regions_takes_no_weights(good, refusal):
     assert "regions has no weights" in refusal("--proposer", "regions", "--checkpoint", good["sam"])
 

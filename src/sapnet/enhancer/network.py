@@ -22,6 +22,7 @@ from sapnet.losses.mil import (
 )
 from sapnet.mil.point_guidance import point_guidance
 from sapnet.mil.positives_negatives import generate_regions
+from sapnet.mil.prior import proposal_prior
 from sapnet.mil.scoring import bag_scores, class_probabilities, scores_at_label
 from sapnet.models.backbone import Backbone
 from sapnet.models.mil_head import MilHead
@@ -53,6 +54,10 @@ class EnhancerSettings:
     part_min_area: float = 0.0
     guidance_exponent: float = 0.0
     """d of SAPNet's eq. 2 for boxes that cover other clicks of the class; 0: none (P2BNet)."""
+    instance_probability: bool = True
+    """The mean's scores have the instance probability as a factor (P2BNet); it prefers telling parts."""
+    size_exponent: float = 0.0
+    """The mean's scores have (area / largest area of the bag) to this power as a factor; P2BNet: 0."""
     focal_gamma: float = 2.0
 
 
@@ -181,14 +186,10 @@ class PointToBox(nn.Module):
         settings, prompts = self.settings, batch.prompts
         images = prompts.image_index.repeat_interleave(boxes.shape[1])
         classes, instances = self._logits(maps, boxes.flatten(0, 1), images, name)
-        guidance = None
-        if settings.guidance_exponent > 0:
-            guidance = point_guidance(
-                prompts,
-                _bags_of(boxes, valid),
-                overlap="box-covers-point",
-                exponent=settings.guidance_exponent,
-            )
+        bags = _bags_of(boxes, valid)
+        guidance = point_guidance(
+            prompts, bags, overlap="box-covers-point", exponent=settings.guidance_exponent
+        )
         scores = bag_scores(
             classes.unflatten(0, valid.shape),
             instances.unflatten(0, valid.shape),
@@ -197,13 +198,12 @@ class PointToBox(nn.Module):
             class_activation="softmax" if name == "select" else "sigmoid",
             guidance=guidance,
         )
-        mean = mean_of_best(
-            boxes,
-            scores_at_label(scores.scores, prompts.labels).detach(),
-            valid,
-            count=settings.best_count,
-            confidence=scores_at_label(scores.class_probs, prompts.labels).detach(),
-        )
+        class_probs = scores_at_label(scores.class_probs, prompts.labels).detach()
+        ranking = class_probs * scores.guidance
+        if settings.instance_probability:
+            ranking = scores_at_label(scores.scores, prompts.labels).detach()
+        ranking = ranking * proposal_prior(bags, size_exponent=settings.size_exponent, proposer_exponent=0.0)
+        mean = mean_of_best(boxes, ranking, valid, count=settings.best_count, confidence=class_probs)
         return _Pass(boxes, valid, scores, mean)
 
     def _logits(
@@ -257,5 +257,5 @@ def _bags_of(boxes: Float[Tensor, "G V 4"], valid: Bool[Tensor, "G V"]) -> Propo
         valid=valid,
         covered_points=torch.zeros_like(valid),
         covered_distance=nothing,
-        area=nothing,
+        area=box_areas(boxes),
     )

@@ -75,7 +75,7 @@ def with_boxes(
     # A proposer that knows no boxes at all says nothing; the boxes may be wanted by themselves.
     if used is False:
         reason = "proposals.boxes: 'enhancer' makes boxes that no prompt uses"
-        section = "builtin" if config.proposals.name == "builtin" else "sam"
+        section = "builtin" if maker.name == "builtin" else "sam"
         remedy = f"add 'box' or 'box+point' to proposals.{section}.prompts"
         raise InputError("the settings", [f"{reason}; {remedy}"])
     origin = origin_of_boxes(config)

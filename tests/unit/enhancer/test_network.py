@@ -7,6 +7,7 @@ import torch
 
 from oracles import enhancer as box_oracle
 from oracles import mil_losses, scoring
+from oracles.boxes import area as area_of
 from sapnet.build_enhancer import build_enhancer, enhancer_settings
 from sapnet.enhancer import network
 from sapnet.losses.total import total_loss
@@ -72,8 +73,11 @@ def logits_of(model, batch, boxes, image, name):
     return model.head(model.pooler(maps, boxes, torch.full((len(boxes),), image)), name)
 
 
-def test_losses_and_boxes_are_those_of_a_loop_over_clicks():
-    model = model_of(guidance_exponent=0.0).eval()
+@pytest.mark.parametrize(("with_instances", "size_exponent"), [(True, 0.0), (False, 0.3)])
+def test_losses_and_boxes_are_those_of_a_loop_over_clicks(with_instances, size_exponent):
+    model = model_of(
+        guidance_exponent=0.0, instance_probability=with_instances, size_exponent=size_exponent
+    ).eval()
     settings = model.settings
     batch = batch_of([[30, 30], [60, 20], [44, 40]], [0, 1, 1], [0, 0, 1], num_images=2)
     first_sums, second_sums, weights, expected = [], [], [], []
@@ -102,6 +106,14 @@ def test_losses_and_boxes_are_those_of_a_loop_over_clicks():
                 guidance=[[1.0] * len(boxes)],
             )
             ranking = [row[label] for row in scores[0]]
+            if not with_instances:
+                probs = classes.softmax(1) if name == "select" else classes.sigmoid()
+                ranking = probs[:, label].tolist()
+            largest = max(area_of(box) for box, real in zip(boxes, valid, strict=True) if real)
+            ranking = [
+                score * (area_of(box) / largest) ** size_exponent
+                for score, box in zip(ranking, boxes, strict=True)
+            ]
             box, _, _ = box_oracle.mean_of_best(boxes, ranking, valid, ranking, settings.best_count)
             if name == "select":
                 first_sums.append(mil_losses.selection_loss(totals, [label]))

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from proposal_builders import prompts_at, same_proposals
-from sapnet.errors import CheckpointError
+from sapnet.errors import CheckpointError, InputError
 from sapnet.proposals.builtin.bag_features import BAG_FEATURES
 from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
@@ -36,7 +36,11 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     scorers = {name: some_ranking(BAG_FEATURES) for name in ("hierarchy", "head", "hierarchy+head")}
-    save_weights(path, BuiltinWeights(BoundaryNetwork(), some_ranking(), PromptHead().eval(), scorers))
+    head = PromptHead().eval()
+    # An untrained head draws nothing; this one draws blots.
+    torch.nn.init.normal_(head.mask_head.weight, std=0.5)
+    torch.nn.init.zeros_(head.mask_head.bias)
+    save_weights(path, BuiltinWeights(BoundaryNetwork(), some_ranking(), head, scorers))
     return path
 
 
@@ -135,6 +139,81 @@ def test_a_thousand_clicks_are_answered(weights):
     xy = np.random.default_rng(0).uniform(0, [16, 12], (1000, 2))
     regions_alone = BuiltinProposer(sources=("hierarchy",), weights=weights, masks_per_point=1)
     assert len(set(regions_alone.propose(small, prompts_at(xy)).prompt_index.tolist())) == 1000
+
+
+@pytest.mark.parametrize("sources", [("hierarchy",), ("head",), ("head", "hierarchy")])
+def test_kinds_tell_the_prompt_and_the_source(weights, image, sources):
+    kinds = ("point", "point+negatives", "box+point", "jittered")
+    proposer = BuiltinProposer(sources=sources, kinds=kinds, working_long_side=64, weights=weights)
+    proposals = proposer.propose(image, prompts_at([(20, 20), (90, 50)]))
+    found = {tuple(kind.split("/")) for kind in proposals.kinds}
+    assert {source for _, source in found} <= set(sources)
+    assert {kind for kind, _ in found} <= set(kinds)
+    if "head" in sources:
+        assert len(found) > 1
+        # The masks are drawn anew at the original size.
+        assert proposals.masks().any((1, 2)).all()
+
+
+def test_a_point_alone_knows_nothing_of_the_other_clicks(weights, image):
+    proposer = BuiltinProposer(sources=SOURCES, kinds=("point",), working_long_side=64, weights=weights)
+    alone = proposer.propose(image, prompts_at([(20, 20)]))
+    among = proposer.propose(image, prompts_at([(20, 20), (24, 22), (90, 50)]))
+    rows = among.of_prompt(0)
+    assert alone.counts == among.counts[rows]
+    assert np.allclose(alone.scores, among.scores[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_other_clicks_matter_where_they_are_negatives(weights, image, source):
+    proposer = BuiltinProposer(
+        sources=(source,), kinds=("point+negatives",), working_long_side=64, weights=weights
+    )
+    alone = proposer.propose(image, prompts_at([(20, 20)]))
+    among = proposer.propose(image, prompts_at([(20, 20), (24, 22)]))
+    rows = among.of_prompt(0)
+    assert alone.counts != among.counts[rows] or not np.allclose(alone.scores, among.scores[rows])
+
+
+def test_a_box_is_answered_where_it_lies(weights, image):
+    proposer = BuiltinProposer(sources=SOURCES, kinds=("box",), working_long_side=64, weights=weights)
+    assert proposer.uses_boxes
+    assert not BuiltinProposer(kinds=("point",), weights=weights).uses_boxes
+    box = np.array([[60.0, 40, 120, 90]])
+    given = proposer.propose(image, prompts_at([(20, 20)], boxes=box))
+    assert {kind.split("/")[0] for kind in given.kinds} == {"box"}
+    by_head = [i for i, kind in enumerate(given.kinds) if kind == "box/head"]
+    # The head's window is the box's longer side times 1.3 about its middle.
+    assert (given.boxes[by_head, 0] >= 90 - 39 - 1).all()
+    assert (given.boxes[by_head, 2] <= 90 + 39 + 1).all()
+    missing = proposer.propose(image, prompts_at([(20, 20)], boxes=np.full((1, 4), np.nan)))
+    assert missing.num_proposals
+    assert missing.counts == proposer.propose(image, prompts_at([(20, 20)])).counts
+
+
+def test_more_clicks_than_are_gathered_at_a_time(weights):
+    small = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    xy = np.random.default_rng(0).uniform(0, [32, 24], (40, 2))
+    proposer = BuiltinProposer(sources=SOURCES, kinds=("point", "box"), masks_per_point=2, weights=weights)
+    assert len(set(proposer.propose(small, prompts_at(xy)).prompt_index.tolist())) == 40
+
+
+def test_wrong_settings_are_all_named(weights):
+    with pytest.raises(InputError, match="did you mean 'hierarchy'"):
+        BuiltinProposer(sources=("hierachy",), weights=weights)
+    with pytest.raises(InputError, match="no source"):
+        BuiltinProposer(sources=(), weights=weights)
+    with pytest.raises(InputError, match="did you mean 'point'"):
+        BuiltinProposer(kinds=("pint",), weights=weights)
+
+
+def test_a_file_without_a_head_serves_the_hierarchy_alone(tmp_path, image):
+    torch.manual_seed(0)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, BuiltinWeights(BoundaryNetwork(), some_ranking()))
+    assert BuiltinProposer(sources=("hierarchy",), weights=path).propose(image, prompts_at([(5, 5)])).counts
+    with pytest.raises(CheckpointError, match="no promptable head"):
+        BuiltinProposer(sources=("head",), weights=path).propose(image, prompts_at([(5, 5)]))
 
 
 def test_missing_and_damaged_weights_are_named(tmp_path, weights):

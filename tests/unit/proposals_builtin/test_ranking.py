@@ -57,7 +57,7 @@ def test_clicks_that_a_region_covers_are_counted_by_class(working):
         15.5, 20.5, [(25.5, 20.5), (25.5, 12.5), (50.5, 20.5), (-5, 3)], [True, False, True, True]
     )
     candidates = click_candidates(working.tables, working.maps, click)
-    covered = region_masks(working.tables, candidates)[:, [20, 12, 20], [25, 25, 50]]
+    covered = region_masks(working.tables, candidates, SIZE)[:, [20, 12, 20], [25, 25, 50]]
     assert column(candidates, "same_class_covered").tolist() == (covered[:, 0] * 1 + covered[:, 2]).tolist()
     assert column(candidates, "other_class_covered").tolist() == covered[:, 1].tolist()
     assert np.array_equal(covered_points(working.tables, candidates, click.neighbours)[:, :3], covered)

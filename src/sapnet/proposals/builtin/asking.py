@@ -116,5 +116,5 @@ def _given_boxes(prompts: ImagePrompts) -> Float[ndarray, "A 4"]:
     if prompts.boxes is None:
         return np.full((prompts.num_prompts, 4), np.nan)
     boxes = np.asarray(prompts.boxes, dtype=np.float64).reshape(-1, 4)
-    usable = np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return np.where(usable[:, None], boxes, np.nan)
+    usable = np.isfinite(boxes).all(1, keepdims=True) & (boxes[:, 2:] > boxes[:, :2]).all(1, keepdims=True)
+    return np.where(usable, boxes, np.nan)

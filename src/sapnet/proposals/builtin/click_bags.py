@@ -19,7 +19,6 @@ from sapnet.proposals.builtin.candidate_features import (
     join_candidates,
 )
 from sapnet.proposals.builtin.mask_pasting import paste_masks
-from sapnet.proposals.builtin.query_windows import windows_of_queries
 from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
 from sapnet.proposals.builtin.region_table import RegionTable
 from sapnet.proposals.builtin.working_image import WorkingImage, inside_image
@@ -53,10 +52,10 @@ class ClickBag:
         """Return the masks of some candidates at the original size ``(H, W)``."""
         drawn = np.zeros((len(chosen), *size), dtype=bool)
         by_head = self.bag.from_head[chosen]
-        regions = region_masks(
-            working.tables, self.regions.take(self.bag.rows[chosen[~by_head]]), working.size
-        )
-        drawn[~by_head] = [enlarged_mask(mask, size) for mask in regions]
+        regions = self.regions.take(self.bag.rows[chosen[~by_head]])
+        small = region_masks(working.tables, regions, working.size)
+        enlarged = [enlarged_mask(mask, size) for mask in small]
+        drawn[~by_head] = np.array(enlarged, dtype=bool).reshape(-1, *size)
         if self.answers is not None and by_head.any():
             answers = self.answers.take(self.bag.rows[chosen[by_head]])
             rectangles = answers.rectangles / np.tile(working.scale, 2)
@@ -109,6 +108,7 @@ def gather_bags(
     answers = None
     if head is not None and working.fused is not None:
         from sapnet.proposals.builtin.head_answers import answer_queries
+        from sapnet.proposals.builtin.query_windows import windows_of_queries
 
         chosen = np.flatnonzero(np.isin(planned.owner, wanted))
         windows = windows_of_queries(planned, chosen, working.scale, working.maps.edges)
@@ -120,10 +120,8 @@ def gather_bags(
         if ranking is not None:
             parts.append(_of_regions(working, planned, queries, click, ranking))
         if answers is not None:
-            start, stop = (
-                np.searchsorted(answers.query, [queries[0], queries[-1] + 1]) if len(queries) else (0, 0)
-            )
-            parts.append(_of_head(working, planned, answers.take(np.arange(start, stop))))
+            of_click = np.flatnonzero(np.isin(answers.query, queries))
+            parts.append(_of_head(working, planned, answers.take(of_click)))
         bags.append(join_bags(parts))
     return bags
 

@@ -168,7 +168,7 @@ def _windows(
     loose = np.where(has_box, 0.0, 1.0)
     shift = rng.normal(0.0, 0.12, (count, 2)) * loose[:, None] * extent[:, None]
     stretch = np.exp(rng.normal(0.0, 1.0, count) * np.where(has_box, 0.05, 0.3))
-    ratio = np.exp(rng.uniform(*np.log(_SIDE_RATIO), count))
+    ratio = np.exp(rng.uniform(np.log(_SIDE_RATIO[0]), np.log(_SIDE_RATIO[1]), count))
     centers = np.where(about_box[:, None], (box[:, :2] + box[:, 2:]) / 2.0 + shift, clicks)
     sides = np.where(about_box, _BOX_MARGIN * stretch, ratio) * extent
     return centers, np.clip(sides, _LEAST_SIDE, _LARGEST_SIDE)

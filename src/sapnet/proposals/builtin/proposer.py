@@ -9,6 +9,7 @@ Nothing here imports torch until the first image is proposed for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,13 @@ from numpy import ndarray
 
 from sapnet.data.rle import encode_mask
 from sapnet.errors import CheckpointError, InputError, nearest
+from sapnet.proposals.builtin import ADVICE
 from sapnet.proposals.builtin.asking import NEEDS_BOX, Asking
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
 from sapnet.proposals.candidates import distinct_best
 from sapnet.proposals.prompt_plan import (
+    BOX_AND_POINT,
     POINT,
     POINT_AND_NEGATIVES,
     NegativeChoice,
@@ -79,8 +82,8 @@ class BuiltinProposer:
     def __init__(
         self,
         *,
-        sources: Sequence[str] = (HIERARCHY,),
-        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES),
+        sources: Sequence[str] = SOURCES,
+        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
         working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
@@ -143,17 +146,18 @@ class BuiltinProposer:
         size = (int(image.shape[0]), int(image.shape[1]))
         found: list[tuple[int, bytes, float, str]] = []
         if prompts.num_prompts:
-            loaded = self._load()
-            working = reduce_image(
-                image,
-                loaded.network,
-                loaded.head if HEAD in self._sources else None,
-                long_side=self.settings["working_long_side"],
-                with_trees=HIERARCHY in self._sources,
-            )
-            for index, masks, scores, kinds in self._bags(working, prompts, size):
-                counts = [encode_mask(mask) for mask in masks]
-                found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
+            loaded = self.load()
+            with one_thread():
+                working = reduce_image(
+                    image,
+                    loaded.network,
+                    loaded.head if HEAD in self._sources else None,
+                    long_side=self.settings["working_long_side"],
+                    with_trees=HIERARCHY in self._sources,
+                )
+                for index, masks, scores, kinds in self._bags(working, prompts, size):
+                    counts = [encode_mask(mask) for mask in masks]
+                    found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
         return collect_proposals(
             prompts,
             size,
@@ -163,7 +167,12 @@ class BuiltinProposer:
             kinds=[item[3] for item in found],
         )
 
-    def _load(self) -> BuiltinWeights:
+    def load(self) -> BuiltinWeights:
+        """Read the weights where that is not done yet.
+
+        Raises:
+            CheckpointError: The file is damaged, holds something else, or lacks a source.
+        """
         if self._loaded is None:
             from sapnet.proposals.builtin.weights import load_weights
 
@@ -178,7 +187,7 @@ class BuiltinProposer:
     ) -> Iterator[tuple[int, ndarray, ndarray, list[str]]]:
         """Yield index, masks (n, H, W), scores (n,) and kinds of every click."""
         asking = Asking(
-            self._load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
+            self.load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
         )
         for index, click, bag in asking.candidates(working, prompts, size):
             scores = asking.scores(working, click, bag)
@@ -218,6 +227,23 @@ def _check_sources(sources: Sequence[str]) -> None:
         raise InputError("the built-in proposer's settings", problems)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread; images are shared among processes instead.
+
+    With another number of threads the maps differ in their last bits, and regions and masks with them: a
+    store would depend on how many threads each process of a run had.
+    """
+    import torch  # here, as everywhere in this module: not before the first image
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
@@ -228,4 +254,5 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(str(path), [f"cannot be read: {error.strerror or error}"]) from error
+        problem = f"cannot be read ({error.strerror or error}); {ADVICE}"
+        raise CheckpointError(str(path), [problem]) from error

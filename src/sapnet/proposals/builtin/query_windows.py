@@ -12,7 +12,7 @@ from numpy import ndarray
 from sapnet.proposals.builtin.prompt_windows import WindowPrompts
 from sapnet.proposals.prompt_plan import PlannedPrompts
 
-SIDES = (32.0, 64.0, 128.0, 256.0, 512.0)
+SIDES = (40.0, 92.0, 212.0, 488.0)
 """Sides in pixels of the windows about a click."""
 BOX_MARGIN = 1.3
 """Side of a window about a box, in the box's longer sides."""
@@ -36,7 +36,7 @@ def windows_of_queries(
     scale: Float[ndarray, " 2"],
     edges: Float[ndarray, "4 h w"],
 ) -> QueryWindows:
-    """Lay the windows of some queries: one about a box prompt, else six.
+    """Lay the windows of some queries: one about a box prompt, else five.
 
     Without a box prompt: squares of several sides about the first point, and one about the box that the
     boundary network sees there. Points keep their order within a query.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sapnet.data.atomic import write_bytes_atomic
 from sapnet.errors import CheckpointError
+from sapnet.proposals.builtin import ADVICE
 from sapnet.proposals.builtin.bag_features import BAG_FEATURES
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork
 from sapnet.proposals.builtin.candidate_features import FEATURES
@@ -62,13 +63,14 @@ def load_weights(path: Path) -> BuiltinWeights:
         CheckpointError: The file is missing, damaged or holds something else.
     """
     if not path.is_file():
-        raise CheckpointError(str(path), ["There is no such file with the built-in proposer's weights."])
+        raise CheckpointError(str(path), [f"There is no such file; {ADVICE}"])
     try:
         with safe_open(path, "pt") as file:
             features = (file.metadata() or {}).get("features", "")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(str(path), [f"not a readable safetensors file: {error}"]) from error
+        problem = f"It is not a readable safetensors file ({error}); {ADVICE}"
+        raise CheckpointError(str(path), [problem]) from error
     network, head = BoundaryNetwork(), PromptHead() if any(n.startswith(_HEAD) for n in tensors) else None
     names = sorted({name.split(".")[1] for name in tensors if name.startswith(_SCORER)})
     try:
@@ -79,11 +81,11 @@ def load_weights(path: Path) -> BuiltinWeights:
         ranking = _scorer(tensors, _RANKING)
         scorers = {name: _scorer(tensors, f"{_SCORER}{name}.") for name in names}
     except (RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            str(path), [f"does not hold the built-in proposer's weights: {error}"]
-        ) from error
+        # The rest of torch's message is the names of all tensors.
+        problem = f"It does not hold the built-in proposer's weights ({str(error).splitlines()[0]}); {ADVICE}"
+        raise CheckpointError(str(path), [problem]) from error
     if features != _all_features(scorers):
-        problem = "its scores were learned on other features than this version computes"
+        problem = f"Its scores were learned on other features than this version computes; {ADVICE}"
         raise CheckpointError(str(path), [problem])
     return BuiltinWeights(network.eval(), ranking, head, scorers)
 
