@@ -10,6 +10,7 @@ if a case failed.
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import json
 import random
@@ -335,7 +336,7 @@ def _damage_values(data: bytes, rng: random.Random) -> bytes | None:
         elif change == 1:
             parent[key] = [parent[key]]
         elif change == 2 and isinstance(parent, list):
-            parent.extend([parent[key]] * rng.choice((1, 2, 50)))
+            parent.extend(copy.deepcopy(parent[key]) for _ in range(rng.choice((1, 2, 50))))
         elif change == 3:
             other, place = rng.choice(places)
             try:
@@ -343,7 +344,7 @@ def _damage_values(data: bytes, rng: random.Random) -> bytes | None:
             except (KeyError, IndexError):
                 continue
         else:
-            parent[key] = rng.choice(_ODD)
+            parent[key] = copy.deepcopy(rng.choice(_ODD))
     return json.dumps(document, ensure_ascii=True).encode()
 
 

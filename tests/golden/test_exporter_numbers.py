@@ -82,7 +82,7 @@ def test_the_palette_is_vocs():
     assert palette[255].tolist() == [224, 224, 192]
 
 
-def test_a_yolo_row_holds_fractions_a_twentieth_of_a_pixel_inside_the_mask():
+def test_a_yolo_row_runs_over_the_first_and_last_pixels_of_the_mask():
     document = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 8, "height": 3}],
         "categories": [{"id": 4, "name": "cat"}],
@@ -94,11 +94,6 @@ def test_a_yolo_row_holds_fractions_a_twentieth_of_a_pixel_inside_the_mask():
     number, *values = files["labels/train/a.txt"].decode().split()
     pairs = {(values[place], values[place + 1]) for place in range(0, len(values), 2)}
     assert number == "0"
-    # 2.05 / 8, 0.05 / 3, 7.95 / 8 and 0.95 / 3.
-    corners = {
-        ("0.256250", "0.016667"),
-        ("0.993750", "0.016667"),
-        ("0.993750", "0.316667"),
-        ("0.256250", "0.316667"),
-    }
+    # Pixels 2 to 7 of 8 and 0 to 0 of 3, each and a quarter: 2.25 / 8, 0.25 / 3 and 7.25 / 8.
+    corners = {("0.281250", "0.083333"), ("0.906250", "0.083333")}
     assert pairs == corners

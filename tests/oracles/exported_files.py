@@ -8,7 +8,7 @@ import json
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 
 def filled(polygon, size):
@@ -43,8 +43,15 @@ def winding_filled(polygon, size):
     return mask
 
 
-def read_yolo(text, size):
-    """(class, mask) per row."""
+def drawn(polygon, size):
+    """Like the trainers: pixels of the outline and inside it, its vertices being pixel numbers."""
+    picture = Image.new("1", (size[1], size[0]))
+    ImageDraw.Draw(picture).polygon([tuple(vertex) for vertex in polygon], fill=1, outline=1)
+    return np.array(picture, dtype=bool)
+
+
+def read_yolo(text, size, to_whole=int):
+    """(class, mask) per row; coordinates become whole pixels by cutting (or rounding) them."""
     height, width = size
     found = []
     for line in text.splitlines():
@@ -53,10 +60,10 @@ def read_yolo(text, size):
         assert len(values) % 2 == 0
         assert all(0 <= float(value) <= 1 for value in values)
         polygon = [
-            (float(values[place]) * width, float(values[place + 1]) * height)
+            (to_whole(float(values[place]) * width), to_whole(float(values[place + 1]) * height))
             for place in range(0, len(values), 2)
         ]
-        found.append((int(number), filled(polygon, size)))
+        found.append((int(number), drawn(polygon, size)))
     return found
 
 

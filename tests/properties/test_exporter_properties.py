@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export_builders import label_set
+from export_builders import label_set, square
 from oracles import exported_files as oracle
 from sapnet.data.rle import decode_masks
 from sapnet.exporters.coco import coco_document
@@ -77,20 +77,25 @@ def test_rings_step_along_pixel_edges_and_lose_nothing_when_simplified(mask):
             )
 
 
+@st.composite
+def crosses(draw):
+    """Two rectangles with a pixel in common: corners of both kinds, no pixels that touch at a corner only."""
+    size = (12, 14)
+    y, x = draw(st.integers(0, 11)), draw(st.integers(0, 13))
+    mask = np.zeros(size, dtype=bool)
+    for _ in range(2):
+        top, left = draw(st.integers(0, y)), draw(st.integers(0, x))
+        mask |= square(size, top, left, draw(st.integers(y + 1, 12)), draw(st.integers(x + 1, 14)))
+    return mask
+
+
 @FEW
-@given(MASKS, st.integers(1, 3))
-def test_opencv_draws_an_outline_cut_to_whole_pixels_nearer_to_the_mask_than_corners(mask, scale):
-    mask = np.kron(mask, np.ones((scale, scale), dtype=bool))
-    for part in mask_parts(mask):
-        wanted = decode_masks(
-            [polygons_to_counts([joined([part.outer, *part.holes])], mask.shape)], mask.shape
-        )[0]
-        wrong = []
-        for rings in (outline([part.outer, *part.holes]), joined([part.outer, *part.holes])):
-            drawn = np.zeros(mask.shape, dtype=np.uint8)
-            cv2.fillPoly(drawn, [rings.astype(np.int32)], 1)
-            wrong.append(int(((drawn > 0) != wanted).sum()))
-        assert wrong[0] <= wrong[1]
+@given(crosses())
+def test_outlines_cut_to_whole_pixels_are_exact_in_opencv(mask):
+    (part,) = mask_parts(mask)
+    drawn = np.zeros(mask.shape, dtype=np.uint8)
+    cv2.fillPoly(drawn, [outline([part.outer]).astype(np.int32)], 1)
+    np.testing.assert_array_equal(drawn > 0, mask)
 
 
 @FEW
@@ -130,34 +135,39 @@ def test_masks_survive_labelme_label_studio_and_cvat_in_both_forms(made):
 
 
 @FEW
-@given(label_sets())
-def test_bridged_yolo_rows_hold_whole_masks(made):
+@given(label_sets(), st.sampled_from([int, round]))
+def test_bridged_yolo_rows_cover_whole_masks(made, to_whole):
     labels, objects = made
     files = dict(yolo_files(labels, Losses(), parts="bridge"))
     (rows,) = (data.decode() for path, data in files.items() if path.suffix == ".txt")
-    assert_same(oracle.read_yolo(rows, labels.images.size(0)), objects, {0: 0, 7: 1})
+    found = oracle.read_yolo(rows, labels.images.size(0), to_whole)
+    assert [label for label, _ in found] == [{0: 0, 7: 1}[label] for label, _ in objects]
+    for (_, mask), (_, wanted) in zip(found, objects, strict=True):
+        assert (mask | ~wanted).all()
+
+
+@FEW
+@given(crosses(), st.sampled_from([int, round]))
+def test_crosses_are_exact_in_yolo(mask, to_whole):
+    files = dict(yolo_files(label_set([(mask.shape, [(0, mask, {})])]), Losses()))
+    (rows,) = (data.decode() for path, data in files.items() if path.suffix == ".txt")
+    assert_same(oracle.read_yolo(rows, mask.shape, to_whole), [(0, mask)], {0: 0})
 
 
 @FEW
 @given(label_sets())
-def test_split_and_largest_yolo_rows_differ_from_the_mask_by_what_is_counted(made):
+def test_split_and_largest_yolo_rows_are_as_many_as_is_counted(made):
     labels, objects = made
-    size = labels.images.size(0)
-    lost = Losses()
-    files = dict(yolo_files(labels, lost, parts="split"))
-    (rows,) = (data.decode() for path, data in files.items() if path.suffix == ".txt")
-    assert len(rows.splitlines()) == len(objects) + lost["rows_added_by_splitting"]
-    lost = Losses()
-    files = dict(yolo_files(labels, lost, parts="largest"))
-    (rows,) = (data.decode() for path, data in files.items() if path.suffix == ".txt")
-    found = oracle.read_yolo(rows, size)
-    assert len(found) == len(objects)
-    if not lost:
-        assert_same(found, objects, {0: 0, 7: 1})
-    kept = sum(int((mask & wanted).sum()) for (_, mask), (_, wanted) in zip(found, objects, strict=True))
-    total = sum(int(mask.sum()) for _, mask in objects)
-    # An island in a filled hole is dropped and covered again.
-    assert total - lost["pixels_dropped"] <= kept <= total
+    sizes = [sorted(part.area for part in mask_parts(mask)) for _, mask in objects]
+    for parts, rows_wanted in (("split", sum(map(len, sizes))), ("largest", len(objects))):
+        lost = Losses()
+        files = dict(yolo_files(labels, lost, parts=parts))
+        (rows,) = (data.decode() for path, data in files.items() if path.suffix == ".txt")
+        assert len(oracle.read_yolo(rows, labels.images.size(0))) == rows_wanted
+        if parts == "split":
+            assert lost["rows_added_by_splitting"] == rows_wanted - len(objects)
+        else:
+            assert lost["pixels_dropped"] == sum(sum(areas[:-1]) for areas in sizes)
 
 
 @FEW

@@ -22,7 +22,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SETTINGS = {"config", "config_model", "config_proposals", "config_loader"}
 READERS_OF_SETTINGS = {
-    *("api", "build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
+    *("__init__", "api", "build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
     *SETTINGS,
 }
 WITHOUT_TORCH = {

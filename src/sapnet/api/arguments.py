@@ -26,15 +26,21 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 DEVICES: tuple[str, ...] = get_args(Device)
 
-_OPTIONS = {
-    "--skip-bad": "skip_bad=True",
-    "--resume": "resume=True",
-    "--out": "out",
-    "--import-json": "import_json",
-    "--val-images": "val_images",
-    "--val-instances": "val_instances",
+_SWITCHES = {"--skip-bad", "--resume", "--strict", "--shapes", "--sixteen-bit", "--keep-empty"}
+_RENAMED = {"--from": "source_format", "--class": "class_name", "--segm": "shapes", "--to": "format"}
+_PLAIN = {
+    *("--out", "--images", "--instances", "--points", "--proposals", "--labels", "--predictions"),
+    *("--import-json", "--val-images", "--val-instances", "--checkpoint", "--device", "--seed"),
+    *("--unit", "--several", "--attribute", "--annotations", "--mode", "--class-map", "--exif"),
+    *("--parts", "--void-rim", "--image-url", "--split", "--sbd", "--root", "--classes", "--num-images"),
 }
-_OPTION = re.compile(rf"(?<![\w-])({'|'.join(_OPTIONS)})(?![\w-])")
+_OPTIONS = (
+    {name: f"{name[2:].replace('-', '_')}=True" for name in _SWITCHES}
+    | {name: name[2:].replace("-", "_") for name in _PLAIN}
+    | _RENAMED
+)
+"""Options of the command line, as arguments of the functions."""
+_OPTION = re.compile(rf"(?<![\w-])({'|'.join(sorted(_OPTIONS))})(?![\w-])")
 
 
 def load_config(path: AnyPath | None = None, overrides: Mapping[str, Any] | None = None) -> Config:

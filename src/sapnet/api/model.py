@@ -118,4 +118,4 @@ def _pixels_of(image: Any) -> tuple[UInt8[ndarray, "H W 3"], str]:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         found = f"{pixels.dtype} of shape {image.shape if hasattr(image, 'shape') else pixels.shape}"
         raise DataError("the image", [f"expected uint8 of shape (H, W, 3) RGB or (H, W) grey, got {found}"])
-    return np.ascontiguousarray(pixels), "image"
+    return np.require(pixels, requirements=("C", "W")), "image"

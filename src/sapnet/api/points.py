@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from sapnet.api.arguments import AnyPath, existing, refuse_unknown
 from sapnet.api.process_state import in_python_words
@@ -118,24 +118,37 @@ def sample_points(
         return replace(load_points(out), figures=figures)
 
 
+class ReaderChoices(TypedDict, total=False):
+    """What a format may leave open; a format ignores what does not concern it."""
+
+    unit: Unit
+    """Unit of the coordinates of a table; needed for CSV."""
+    several: Several
+    """Several points in one element: ``each`` an object, or ``one`` object."""
+    shapes: bool
+    """Also take centres of boxes and circles, and points on polygons."""
+    attribute: str
+    """The attribute that holds the class (VIA)."""
+    annotations: Literal["latest", "all"]
+    """Which of several annotations of one task count."""
+    mode: Mode
+    """Where in a mask the point lies, for sources that have masks."""
+    seed: int
+    """Seed of the modes that draw at random."""
+
+
 def import_points(
     source: AnyPath,
     images: AnyPath,
     *,
     out: AnyPath,
     source_format: str = "auto",
-    unit: Unit | None = None,
-    several: Several | None = None,
-    shapes: bool = False,
-    attribute: str | None = None,
-    annotations: Literal["latest", "all"] = "latest",
-    mode: Mode = "center",
-    seed: int = 0,
     class_name: str | None = None,
     class_map: AnyPath | None = None,
     exif: Exif = "auto",
     strict: bool = False,
     skip_bad: bool = False,
+    **choices: Unpack[ReaderChoices],
 ) -> Points:
     """Make points from the file or folder of an annotation tool (``sapnet points import``).
 
@@ -144,18 +157,13 @@ def import_points(
         images: Image folder.
         out: Points file to write.
         source_format: Name of the format, as ``sapnet points import --help`` lists them.
-        unit: Unit of the coordinates of a table; needed for CSV.
-        several: Several points in one element: ``each`` an object, or ``one`` object.
-        shapes: Also take centres of boxes and circles, and points on polygons.
-        attribute: The attribute that holds the class (VIA).
-        annotations: Which of several annotations of one task count.
-        mode: Where in a mask the point lies, for sources that have masks.
-        seed: Seed of the modes that draw at random.
         class_name: Class of points that have none.
         class_map: JSON file with new names of classes.
         exif: Clicks were made on the picture turned by EXIF (``upright``) or as ``stored``.
         strict: What is doubtful is an error.
         skip_bad: Leave out what is wrong; ``figures["left_out"]`` lists it.
+        choices: ``unit`` (needed for CSV), ``several``, ``shapes``, ``attribute``, ``annotations``,
+            ``mode`` and ``seed``, as :class:`ReaderChoices` explains them.
 
     Returns:
         The clicks; ``figures`` says what was found, doubtful and left out.
@@ -166,29 +174,14 @@ def import_points(
     """
     from sapnet import pipeline
 
-    options = ReaderOptions(
-        unit=unit,
-        several=several,
-        shapes=shapes,
-        attribute=attribute,
-        annotations=annotations,
-        mode=mode,
-        seed=seed,
-    )
     with in_python_words():
-        refuse_unknown(
-            unit=(unit, get_args(Unit)),
-            several=(several, get_args(Several)),
-            annotations=(annotations, ("latest", "all")),
-            mode=(mode, get_args(Mode)),
-            exif=(exif, get_args(Exif)),
-        )
+        refuse_unknown(exif=(exif, get_args(Exif)), **_known_words(choices))
         figures = pipeline.import_points_file(
             Path(source),
             Path(images),
             Path(out),
             source_format=source_format,
-            options=options,
+            options=ReaderOptions(**choices),
             class_name=class_name,
             class_map=None if class_map is None else Path(class_map),
             exif=exif,
@@ -196,6 +189,11 @@ def import_points(
             skip_bad=skip_bad,
         )
         return replace(load_points(out), figures=figures)
+
+
+def _known_words(choices: ReaderChoices) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    known = {"unit": Unit, "several": Several, "annotations": Literal["latest", "all"], "mode": Mode}
+    return {name: (choices.get(name), get_args(words)) for name, words in known.items()}
 
 
 def check_points(points: AnyPath, images: AnyPath) -> dict[str, Any]:

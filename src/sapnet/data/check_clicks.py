@@ -49,13 +49,10 @@ def positions(points: PointSet) -> Iterator[Finding]:
             )
             yield Finding("point outside", text)
         if key == "point":
-            yield from _on_border(points, ~outside & ((xy < BORDER) | (xy >= limit - BORDER)).any(axis=-1))
-
-
-def _on_border(points: PointSet, rows: ndarray) -> Iterator[Finding]:
-    for row in np.flatnonzero(rows):
-        text = f"{_click(points, row)} lies on the border of the image"
-        yield Finding("point on the border", text)
+            near = ((xy < BORDER) | (xy >= limit - BORDER)).any(axis=-1)
+            for row in np.flatnonzero(near & ~outside):
+                text = f"{_click(points, int(row))} lies on the border of the image"
+                yield Finding("point on the border", text)
 
 
 def same_spots(points: PointSet) -> Iterator[Finding]:

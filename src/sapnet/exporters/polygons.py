@@ -81,12 +81,20 @@ def simplified(ring: Int[ndarray, "v 2"]) -> Int[ndarray, "w 2"]:
     return ring[_turning(ring)]
 
 
-def outline(rings: Sequence[Int[ndarray, "_ 2"]]) -> Float[ndarray, "w 2"]:
-    """Join rings like :func:`joined` and draw them in by ``INSET``: the polygon to write."""
+def outline(
+    rings: Sequence[Int[ndarray, "_ 2"]], *, near: float = INSET, far: float = INSET
+) -> Float[ndarray, "w 2"]:
+    """Join rings like :func:`joined` and draw them in: the polygon to write.
+
+    Args:
+        rings: At least one ring with every pixel corner as a vertex, as in ``Part``.
+        near: Pixels by which left and upper borders of the mask are drawn in.
+        far: The same for right and lower borders.
+    """
     points, order = _joined(rings)
     inward = np.concatenate([_inward(ring) for ring in rings])
     kept = order[_turning(points[order])]
-    return points[kept] + INSET * inward[kept]
+    return points[kept] + inward[kept] * np.where(inward[kept] > 0, near, far)
 
 
 def joined(rings: Sequence[Int[ndarray, "_ 2"]]) -> Int[ndarray, "w 2"]:

@@ -15,7 +15,9 @@ from sapnet.exporters.polygons import Part, mask_parts, outline
 from sapnet.labels.label_set import LabelSet
 
 Parts = Literal["largest", "bridge", "split"]
-# Well under the inset of an outline in any image of up to 16,384 pixels.
+# What reads YOLO rows cuts or rounds coordinates to whole pixels and fills the outline too, so the
+# outline has to run over the first and the last pixels of the mask: a quarter after their number.
+_NEAR, _FAR = 0.25, 0.75
 _DECIMALS = 6
 
 
@@ -29,8 +31,8 @@ def yolo_files(
         lost: Counts what is left out or changed.
         parts: A row holds one polygon. ``largest`` writes the largest part and drops the others,
             ``split`` writes each part as an object of its own; both fill holes. ``bridge`` joins
-            parts and holes through seams of no width, which keeps every pixel where polygons are
-            filled by the even-odd or the nonzero rule.
+            parts and holes through seams, which keeps every pixel; trainers draw seams between parts
+            one pixel wide.
         split: Name of the folders ``images/SPLIT`` and ``labels/SPLIT``.
 
     Yields:
@@ -51,7 +53,7 @@ def yolo_files(
 def _rings(found: tuple[Part, ...], parts: Parts, lost: Losses) -> list[ndarray]:
     """Return the polygons to write for one object; a mask has at least one part."""
     if parts == "bridge":
-        return [outline([ring for part in found for ring in (part.outer, *part.holes)])]
+        return [_polygon([ring for part in found for ring in (part.outer, *part.holes)])]
     if parts == "largest":
         add(lost, "parts_dropped", len(found) - 1)
         add(lost, "pixels_dropped", sum(part.area for part in found[1:]))
@@ -60,7 +62,11 @@ def _rings(found: tuple[Part, ...], parts: Parts, lost: Losses) -> list[ndarray]
         add(lost, "objects_split", 1)
         add(lost, "rows_added_by_splitting", len(found) - 1)
     add(lost, "holes_filled", sum(len(part.holes) for part in found))
-    return [outline([part.outer]) for part in found]
+    return [_polygon([part.outer]) for part in found]
+
+
+def _polygon(rings: list[ndarray]) -> ndarray:
+    return outline(rings, near=_NEAR, far=_FAR)
 
 
 def _coordinates(ring: ndarray, size: tuple[int, int]) -> str:

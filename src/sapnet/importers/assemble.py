@@ -141,7 +141,10 @@ def _place_regions(regions: tuple[SourceRegion, ...], work: _Work) -> dict[str, 
     result: dict[str, list[dict[str, Any]]] = {}
     for region in regions:
         place = work.places.of_name.get(region.image)
-        if place is None or (place.frame.resized and region.unit == "pixel"):
+        if place is None:  # said once for the image
+            continue
+        if place.frame.resized and region.unit == "pixel":
+            work.problems.append(Problem(region.where, "a region in pixels of an image of another size"))
             continue
         entry = _category(work.classes.region_label(region), work)
         left, top, right, bottom = region.box or (0.0, 0.0, 0.0, 0.0)

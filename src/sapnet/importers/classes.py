@@ -65,7 +65,8 @@ class Classes:
 
     def id_of(self, label: str) -> int:
         """Return the id of a class that was met."""
-        return self._numbered()[label]
+        number = self._ids[label]
+        return self._numbered()[label] if number is None else number
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the categories of the points file."""

@@ -61,7 +61,7 @@ def read_keypoints(source: Path, options: ReaderOptions) -> Imported:
     """
     entries = CocoEntries.open(source)
     if options.several == "each":
-        named = [name for entry in entries.categories.values() for name in _keypoint_names(entry)]
+        named = [name for entry in entries.categories.values() for name in _names_of_keypoints(entry)]
         if named:
             entries.found.categories[:] = [(None, name) for name in dict.fromkeys(named)]
     for row in entries.rows():
@@ -151,7 +151,7 @@ def _read_keypoints(entries: CocoEntries, row: Row, options: ReaderOptions) -> N
         )
         entries.found.wrong(row.where, text)
     elif options.several == "each":
-        names = _keypoint_names(row.category)
+        names = _names_of_keypoints(row.category)
         for place, xy in visible:
             label = names[place] if place < len(names) else row.label
             where = f"{row.where}: keypoint {place + 1}"
@@ -181,7 +181,7 @@ def _visible_keypoints(entries: CocoEntries, row: Row) -> list[tuple[int, tuple[
     return visible
 
 
-def _keypoint_names(category: dict[str, Any]) -> list[str]:
+def _names_of_keypoints(category: dict[str, Any]) -> list[str]:
     """Return the keypoints' names; empty where one is no text."""
     names = [text_of(name) for name in list_of(object_of(category).get("keypoints"))]
     return [name for name in names if name is not None] if None not in names else []
