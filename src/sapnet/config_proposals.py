@@ -32,7 +32,7 @@ class RegionProposerConfig(Section):
 class BuiltinProposerConfig(Section):
     """The learned proposer that comes with the package."""
 
-    sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy",)
+    sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy", "head")
     """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
     prompts: tuple[PromptKind, ...] = ("point", "point+negatives")
     """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
