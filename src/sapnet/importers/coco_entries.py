@@ -11,7 +11,7 @@ from typing import Any
 from sapnet.errors import DataError, nearest
 from sapnet.importers.collecting import Collector
 from sapnet.importers.records import SourceImage, SourcePoint, SourceRegion
-from sapnet.importers.sources import list_of, number, object_of, read_json_value, shown, side, text_of, whole
+from sapnet.importers.sources import list_of, number, object_of, read_json_value, shown, text_of, whole
 
 _SECTIONS = ("images", "annotations")
 
@@ -33,7 +33,8 @@ class Row:
     @property
     def left_out(self) -> bool:
         """Whether it is a crowd or to be ignored."""
-        return any(self.entry.get(key) == 1 for key in ("iscrowd", "ignore") if _is_flag(self.entry, key))
+        flags = self.entry.get("iscrowd"), self.entry.get("ignore")
+        return any(type(flag) in (int, bool) and flag == 1 for flag in flags)
 
 
 @dataclass
@@ -201,16 +202,6 @@ def box_of(value: Any) -> tuple[float, float, float, float] | None:
     return x, y, x + width, y + height
 
 
-def declared_size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """Return the ``(height, width)`` that an object declares; None where it does not."""
-    width, height = side(entry.get("width")), side(entry.get("height"))
-    return None if width is None or height is None else (height, width)
-
-
 def _where(section: str, index: int, entry: Any) -> str:
     entry_id = whole(object_of(entry).get("id"))
     return f"{section}[{index}]" if entry_id is None else f"{section}[{index}] (id {entry_id})"
-
-
-def _is_flag(entry: dict[str, Any], key: str) -> bool:
-    return type(entry.get(key)) in (int, bool)
