@@ -36,7 +36,7 @@ class BuiltinProposerConfig(Section):
     """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
     prompts: tuple[PromptKind, ...] = ("point", "point+negatives")
     """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
-    working_long_side: Size = 768
+    working_long_side: Size = 512
     """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""
     masks_per_point: Size = 12
     """Proposals kept per click after near-duplicates are dropped."""

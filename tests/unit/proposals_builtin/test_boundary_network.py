@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapnet.proposals.builtin.boundary_maps import boundary_maps
+from sapnet.proposals.builtin.boundary_maps import image_maps
 from sapnet.proposals.builtin.boundary_network import BoundaryNetwork, decode_extents, encode_extents
 
 
@@ -35,7 +35,8 @@ def test_distances_survive_encoding():
 @pytest.mark.parametrize("size", [(1, 1), (33, 50), (64, 64)])
 def test_maps_have_the_size_of_the_image(network, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    maps = boundary_maps(network, image)
+    maps, fused = image_maps(network, None, image)
+    assert fused is None
     assert maps.region.shape == maps.border.shape == maps.inside.shape == size
     assert maps.edges.shape == (4, *size)
     assert 0 <= maps.region.min() <= maps.region.max() <= 1

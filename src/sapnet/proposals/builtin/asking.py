@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sapnet.proposals.builtin.bag_features import STEP, bag_features
+from sapnet.proposals.builtin.bag_features import STEP, Bag, bag_features
 from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, ClickBag, gather_bags, join_bags
 from sapnet.proposals.builtin.working_image import WorkingImage, click_of
@@ -69,9 +69,8 @@ class Asking:
                 bags[i - start] = bag
             if second:
                 boxes = np.full((prompts.num_prompts, 4), np.nan)
-                for (i, click), bag in zip(clicks, bags, strict=True):
-                    missing = np.isnan(given[i, 0])
-                    boxes[i] = self._best_box(working, click, bag) if missing else given[i]
+                for (i, _), bag in zip(clicks, bags, strict=True):
+                    boxes[i] = _best_box(working, bag.bag) if np.isnan(given[i, 0]) else given[i]
                 answers = self._gather(working, self._planned(prompts, second, boxes, size), clicks)
                 rounds = zip(bags, answers, strict=True)
                 bags = [join_bags([bag, more] if first else [more]) for bag, more in rounds]
@@ -101,14 +100,15 @@ class Asking:
             return bag.bag.first_scores
         return scorer.predict(bag_features(bag.bag, working.around, click)).astype(np.float64)
 
-    def _best_box(self, working: WorkingImage, click: Click, bag: ClickBag) -> ndarray:
-        """Return the box of the best candidate, original frame; NaN where there is none."""
-        if not len(bag.bag.rows):
-            return np.full(4, np.nan)
-        mask = bag.bag.masks[int(self.scores(working, click, bag).argmax())]
-        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-        box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
-        return box * STEP / np.tile(working.scale, 2)
+
+def _best_box(working: WorkingImage, bag: Bag) -> Float[ndarray, " 4"]:
+    """Return the box of the candidate its source thinks best of, original frame; NaN where there is none."""
+    if not len(bag.rows):
+        return np.full(4, np.nan)
+    mask = bag.masks[int(bag.first_scores.argmax())]
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+    return box * STEP / np.tile(working.scale, 2)
 
 
 def _given_boxes(prompts: ImagePrompts) -> Float[ndarray, "A 4"]:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 HIERARCHY, HEAD = SOURCES = ("hierarchy", "head")
 """Where candidates come from: the contour trees and the promptable head."""
-_REGIONS_PER_TREE = 16
-"""Best regions of each tree that are compared with the others."""
+_REGIONS_PER_TREE, _MASKS_OF_HEAD = 10, 20
+"""Best regions of each tree, and best masks of the head in a round, that are compared with the others."""
 _NESTED_RATIO = 0.92
 """Of nested regions with areas closer than this, the better one stands for both."""
 
@@ -216,15 +216,17 @@ def _regions_of_query(working: WorkingImage, planned: PlannedPrompts, query: int
 
 
 def _of_head(working: WorkingImage, planned: PlannedPrompts, answers: HeadAnswers) -> ClickBag:
-    """Return the head's masks of one click; those without a pixel on the image are left out."""
+    """Return the head's best masks of one click; those without a pixel on the image are left out."""
     rows, columns = (np.arange(0, size, STEP) + 0.5 for size in working.size)
-    drawn = paste_masks(answers.logits, answers.rectangles, columns, rows)
-    kept = np.flatnonzero(drawn.any((1, 2)))
+    best = np.sort(np.argsort(-answers.scores, kind="stable")[:_MASKS_OF_HEAD])
+    drawn = paste_masks(answers.logits[best], answers.rectangles[best], columns, rows)
+    some = drawn.any((1, 2))
+    kept = best[some]
     query, count = answers.query[kept], len(kept)
     negatives = np.bincount(planned.point_query[~planned.point_positive], minlength=planned.num_queries)
     first = answers.window[0] if len(answers.window) else 0
     bag = Bag(
-        masks=drawn[kept],
+        masks=drawn[some],
         first_scores=answers.scores[kept],
         from_head=np.ones(count, dtype=bool),
         group=len(working.tables) + answers.window[kept] - first,

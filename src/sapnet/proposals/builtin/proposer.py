@@ -56,7 +56,7 @@ class BuiltinProposer:
     their scores alone. The other clicks are looked at only if ``kinds`` has ``point+negatives``, and then
     for the scores of all candidates.
     Prompts that need a box use that of the prompts (``ImagePrompts.boxes``), or else that of the mask with
-    the highest score among the answers to the other prompts.
+    the highest first score (its source's own) among the answers to the other prompts.
 
     Args:
         sources: ``hierarchy``, ``head`` or both.
@@ -84,7 +84,7 @@ class BuiltinProposer:
         *,
         sources: Sequence[str] = SOURCES,
         kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
-        working_long_side: int = 768,
+        working_long_side: int = 512,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
         max_negatives: int = 3,
