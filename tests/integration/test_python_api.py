@@ -320,11 +320,15 @@ def test_an_interrupted_training_continues_to_the_same_result(data, run, tmp_pat
 def test_a_script_without_a_main_guard_may_propose_with_workers(data, tmp_path, run_python):
     script = tmp_path / "plain.py"
     script.write_text(
-        "import sapnet\nprint('started')\n"
-        f"found = sapnet.propose({str(data.points)!r}, {str(data.images)!r}, out={str(tmp_path / 'store')!r},\n"
-        "    overrides={'data.num_workers': 1}, quiet=True)\nprint(len(found))\n"
+        "import sapnet\n"
+        "from sapnet.proposals.generate import generate_proposals\n"
+        "from sapnet.proposals.regions import RegionProposer\n"
+        "print('started')\n"
+        f"points = sapnet.load_points({str(data.points)!r})\n"
+        f"images, out = {str(data.images)!r}, {str(tmp_path / 'store')!r}\n"
+        "print(len(generate_proposals(points, images, RegionProposer(), out, workers=2)))\n"
     )
-    done = run_python(script)
+    done = run_python(script, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["started", "4"]
 
