@@ -1,7 +1,7 @@
 """Train the built-in proposer: the boundary network, the promptable head, then the scores of their answers.
 
     python benchmarks/train_builtin.py boundaries DATA OUT [--steps 4000] [--batch-size 4] [--side 224]
-    python benchmarks/train_builtin.py head DATA OUT [--steps 1500] [--batch-size 2] [--side 320]
+    python benchmarks/train_builtin.py head DATA OUT [--steps 1900] [--batch-size 2] [--side 320]
     python benchmarks/train_builtin.py ranking DATA OUT
     python benchmarks/train_builtin.py scores DATA OUT
     python benchmarks/train_builtin.py measure DATA [--weights FILE] [--set street4] [--every 3]
@@ -126,7 +126,7 @@ def add_training_commands(commands: argparse._SubParsersAction) -> None:
     head = commands.add_parser("head", help="train the promptable head")
     head.add_argument("data", type=Path)
     head.add_argument("out", type=Path)
-    head.add_argument("--steps", type=int, default=1500)
+    head.add_argument("--steps", type=int, default=1900)
     head.add_argument("--batch-size", type=int, default=2)
     head.add_argument("--side", type=int, default=320)
     head.add_argument("--queries", type=int, default=20, help="queries per crop")

@@ -122,7 +122,7 @@ class PointToBox(nn.Module):
         negatives = self._negatives(first.mean, second, batch)
         logits = self._class_logits(maps, negatives)
         probs = class_probabilities(logits, num_classes=settings.num_classes, class_activation="sigmoid")
-        zero = sum(part.sum() for part in maps) * 0.0
+        zero = torch.stack([part.sum() for part in maps]).sum() * 0.0
         return LossSums(
             selection=selection_loss_sum(first.scores.bag_scores, labels, usable=usable) + zero,
             refinement_positive=refinement_positive_sum(

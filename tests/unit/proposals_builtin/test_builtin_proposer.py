@@ -62,8 +62,11 @@ def test_it_is_a_proposer(proposer):
     assert len(proposer.checkpoint_digest) == 64
 
 
-def test_every_proposal_holds_its_click_or_nearly_so(proposer, image):
+def test_every_region_holds_its_click_or_nearly_so(weights, image):
     prompts = prompts_at([(20, 20), (100.5, 70.5)])
+    proposer = BuiltinProposer(
+        sources=("hierarchy",), working_long_side=64, masks_per_point=5, weights=weights
+    )
     proposals = proposer.propose(image, prompts)
     assert proposals.image_size == (96, 128)
     assert set(proposals.prompt_index.tolist()) == {0, 1}

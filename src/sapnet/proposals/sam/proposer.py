@@ -217,8 +217,9 @@ def _given_boxes(prompts: ImagePrompts) -> Float[ndarray, "A 4"]:
     if prompts.boxes is None:
         return np.full((prompts.num_prompts, 4), np.nan)
     boxes = np.asarray(prompts.boxes, dtype=np.float64)
-    usable = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return np.where(usable[:, None], boxes, np.nan)
+    usable = np.isfinite(boxes).all(axis=1, keepdims=True)
+    usable = usable & (boxes[:, 2:] > boxes[:, :2]).all(axis=1, keepdims=True)
+    return np.where(usable, boxes, np.nan)
 
 
 def _check_further_settings(*, chunk_size: int, max_per_prompt: int, duplicate_iou: float) -> None:
