@@ -182,7 +182,7 @@ def _trace(crop: ndarray, labelled: ndarray) -> tuple[list[ndarray], list[int]]:
     """
     # A crack is directed so that the filled pixel lies to its right.
     starts, directions, inside = [], [], []
-    for direction, (row_step, column_step), (dx, dy) in (
+    for heading, (row_step, column_step), (dx, dy) in (
         (0, (-1, 0), (0, 0)),
         (1, (0, 1), (1, 0)),
         (2, (1, 0), (1, 1)),
@@ -191,7 +191,7 @@ def _trace(crop: ndarray, labelled: ndarray) -> tuple[list[ndarray], list[int]]:
         outside = np.roll(crop, (-row_step, -column_step), axis=(0, 1))
         rows, columns = np.nonzero(crop & ~outside)
         starts.append(np.stack([columns + dx, rows + dy], axis=1))
-        directions.append(np.full(len(rows), direction))
+        directions.append(np.full(len(rows), heading))
         inside.append(labelled[rows, columns])
     start, direction = np.concatenate(starts), np.concatenate(directions)
     owner = np.concatenate(inside)
