@@ -34,7 +34,7 @@ class BuiltinProposerConfig(Section):
 
     sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy", "head")
     """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
-    prompts: tuple[PromptKind, ...] = ("point", "point+negatives")
+    prompts: tuple[PromptKind, ...] = ("point", "point+negatives", "box+point")
     """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
     working_long_side: Size = 512
     """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""

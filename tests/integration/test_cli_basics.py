@@ -13,10 +13,11 @@ import sapnet
 from sapnet.cli.main import main
 from sapnet.config import Config
 from sapnet.errors import DataError, JobError
+from sapnet.exporters.export import ExportOptions
 
 VERBS = [
-    "points sample", "points check", "propose", "train", "label", "predict", "evaluate",
-    "run", "bench", "report", "config show", "config check", "doctor", "demo",
+    "points sample", "points import", "points check", "propose", "train", "label", "predict", "evaluate",
+    "convert", "run", "bench", "report", "config show", "config check", "doctor", "demo",
 ]  # fmt: skip
 
 SIGNATURES = {
@@ -24,7 +25,7 @@ SIGNATURES = {
     "check_points_file": "points images",
     "propose": "points images out config proposer skip_bad instances import_json export_json quiet",
     "train": "points images proposals out config resume val_instances val_images quiet skip_bad",
-    "label": "run points images proposals out device quiet skip_bad",
+    "label": "run points images proposals out device quiet skip_bad to options",
     "predict": "model images out draw device quiet skip_bad",
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",
@@ -92,7 +93,8 @@ CALLS = {
                   "val_instances": "val.json", "val_images": "images", "quiet": True, "skip_bad": False}),
     "label --run runs --points points.json --images images --proposals store --out l.json": (
         "label", {"run": "runs", "points": "points.json", "images": "images", "proposals": "store",
-                  "out": "l.json", "device": "auto", "quiet": False, "skip_bad": False}),
+                  "out": "l.json", "device": "auto", "quiet": False, "skip_bad": False, "to": "coco",
+                  "options": ExportOptions()}),
     "predict --model model.safetensors a.jpg images --out p.json --draw d --device cpu": (
         "predict", {"model": "model.safetensors", "images": ["a.jpg", "images"], "out": "p.json", "draw": "d",
                     "device": "cpu", "quiet": False, "skip_bad": False}),
@@ -216,8 +218,8 @@ def test_problems_found_by_points_check_give_exit_code_2(pipeline, files, capsys
     ("command", "message"),
     [
         ("trian", "unknown verb 'trian' (did you mean 'train'?); there are: points,"),
-        ("points sampel", "unknown verb 'sampel' (did you mean 'sample'?); there are: sample, check"),
-        ("points import --from x", "unknown verb 'import'"),
+        ("points sampel", "unknown verb 'sampel' (did you mean 'sample'?); there are: sample, import, check"),
+        ("points import x --images i --out o --from x", "argument --from: expected auto, "),
         ("annotate", "unknown verb 'annotate'"),
         ("--quiet train", "unknown option: --quiet (the options of a verb come after it)"),
         ("report r --out x --jsno --quite", "unknown option: --jsno (did you mean '--json'?), --quite (did you mean '--quiet'?)"),

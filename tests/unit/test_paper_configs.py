@@ -20,7 +20,7 @@ def paper_column():
     """The settings whose value the paper gives: what it lacks altogether must be switched off."""
     text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
     values = {}
-    for line in text.partition("## Settings")[2].splitlines():
+    for line in text.partition("## Settings")[2].partition("\n## ")[0].splitlines():
         row = re.match(r"\| `([\w.]+)`[^|]*\| ([^|]*) \|", line)
         if row and row[2] == "not there":
             values[row[1]] = 0

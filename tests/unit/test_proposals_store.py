@@ -125,7 +125,7 @@ def test_a_full_disk_keeps_what_was_appended_and_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "step", ["copy_records", "write_bytes_atomic", "write_json_atomic", "_remove_journals"]
+    "step", ["copy_records", "write_bytes_atomic", "write_json_atomic", "_remove_leftovers"]
 )
 def test_finishing_can_be_repeated_wherever_it_broke(tmp_path, monkeypatch, step):
     make(tmp_path / "whole", [1, 2])
