@@ -16,6 +16,10 @@ from numpy import ndarray
 from pycocotools import mask as coco_mask
 
 _NUMBERS = (int, float)
+# Beyond these, pycocotools' C code runs out of memory or of integers, and takes the process with it.
+_LARGEST_IMAGE = 1 << 29
+_FARTHEST_VERTEX = 1e8
+_LONGEST_OUTLINE = 1e7
 
 
 def encode_mask(mask: Bool[ndarray, "H W"]) -> bytes:
@@ -140,6 +144,8 @@ def segmentation_to_counts(segmentation: Any, size: tuple[int, int]) -> bytes:
     Raises:
         ValueError: The segmentation is malformed; the message says how.
     """
+    if size[0] * size[1] > _LARGEST_IMAGE:
+        raise ValueError(f"a mask of {size[0]} x {size[1]} pixels (height x width) is too large")
     if isinstance(segmentation, Mapping):
         return _counts_of_run_lengths(segmentation, size)
     if not isinstance(segmentation, Sequence) or isinstance(segmentation, str | bytes):
@@ -167,7 +173,20 @@ def polygons_of(segmentation: Sequence[Any]) -> list[list[float]]:
             raise ValueError(f"a polygon of segmentation has {len(polygon)} numbers, expected x, y pairs")
         if len(polygon) >= 6:
             polygons.append([float(value) for value in polygon])
+            if not _can_be_drawn(polygons[-1]):
+                raise ValueError("a polygon of segmentation lies far outside of any image")
     return polygons
+
+
+def _can_be_drawn(polygon: list[float]) -> bool:
+    low, high = min(polygon), max(polygon)
+    if max(-low, high) > _FARTHEST_VERTEX:
+        return False
+    if len(polygon) * (high - low) <= _LONGEST_OUTLINE:  # no outline of so few vertices is longer
+        return True
+    vertices = np.asarray(polygon).reshape(-1, 2)
+    steps = np.abs(vertices - np.roll(vertices, 1, axis=0)).max(axis=1)
+    return bool(steps.sum() <= _LONGEST_OUTLINE)
 
 
 def _variable_length_numbers(characters: ndarray, last: ndarray) -> ndarray:

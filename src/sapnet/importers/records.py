@@ -31,7 +31,9 @@ class Problem:
     """True: the row was used nevertheless (an error with ``--strict``). False: it was left out."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.text}" if self.where else self.text
+        text = f"{self.where}: {self.text}" if self.where else self.text
+        # What a source holds may be no text that a terminal or a file can take (lone surrogates).
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,3 +222,27 @@ def test_an_empty_file_of_the_format_gives_nothing(tmp_path, reader):
     path.write_text('{"images": [], "annotations": []}')
     found = reader(path, ReaderOptions())
     assert (found.images, found.points, found.problems) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("entry", "size", "message"),
+    [
+        ({"segmentation": [[1, 1, 1e300, 1, 4, 4]]}, (8, 6), "far outside of any image"),
+        ({"segmentation": [[1, 1, -1e7, 1, 1e7, 4] * 2]}, (8, 6), "far outside of any image"),
+        ({"segmentation": [[1, 1, 10**400, 1, 4, 4]]}, (8, 6), "too large"),
+        ({"segmentation": [[1, 1, 4, 1, 4, 4]]}, (2**31 - 1, 2**31 - 1), "is too large"),
+        ({"segmentation": {"size": [6, 8], "counts": [2**70, 2]}}, (8, 6), "add up to"),
+        ({"segmentation": {"size": [6, 8], "counts": "~~~~"}}, (8, 6), "damaged"),
+    ],
+)
+def test_masks_that_no_memory_can_hold_are_problems(tmp_path, entry, size, message):
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": size[0], "height": size[1]}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, **entry}],
+    }
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    found = read_instances(path, ReaderOptions())
+    assert found.points == ()
+    assert message in texts(found)[0]
