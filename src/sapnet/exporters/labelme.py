@@ -53,7 +53,7 @@ def labelme_files(
         found: list[dict[str, Any]] = []
         for number, row in enumerate(rows_to_write(labels, index, lost).tolist(), start=1):
             found += _shapes_of(labels, row, number, shapes)
-        document = {
+        document: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": found,

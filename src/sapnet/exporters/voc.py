@@ -105,7 +105,7 @@ def _void(labels: LabelSet, index: int) -> Bool[ndarray, "H W"]:
     except (ValueError, TypeError, OverflowError) as error:
         where = labels.images.file_names[index]
         raise DataError("the labels", [f"image {where}: void or ignore_regions: {error}"]) from error
-    return decode_masks(regions, size).any(axis=0) if regions else np.zeros(size, dtype=bool)
+    return np.asarray(decode_masks(regions, size).any(axis=0)) if regions else np.zeros(size, dtype=bool)
 
 
 def _ignored(extras: dict[str, Any]) -> Iterator[Any]:

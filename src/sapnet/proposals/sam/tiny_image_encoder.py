@@ -125,7 +125,7 @@ def _empty_body(own: Mapping[str, Tensor]) -> nn.Module:
         widths.append(own[f"layers.{stage}.blocks.0.attn.norm.weight"].shape[0])
         heads.append(biases.shape[0])
         windows.append(round(biases.shape[1] ** 0.5))
-    body = TinyVit(
+    body: Any = TinyVit(
         num_classes=0,
         embed_dims=tuple(widths),
         depths=tuple(depths),
@@ -134,7 +134,7 @@ def _empty_body(own: Mapping[str, Tensor]) -> nn.Module:
         drop_path_rate=0.0,
     )
     body.head = nn.Identity()
-    merging: Any = body.stages[-1].downsample
+    merging = body.stages[-1].downsample
     merging.conv2.conv.stride = (1, 1)
     return body
 
