@@ -126,7 +126,7 @@ class PickingConfig(Section):
     """softmax (paper eq. 1; released code in both passes) or an independent sigmoid per class."""
     instance_probability: bool = False
     """Multiply with the instance probability (paper); it prefers the most telling part."""
-    size_exponent: NonNegative = 0.1
+    size_exponent: NonNegative = 0.3
     """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
     proposer_exponent: NonNegative = 0.5
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
@@ -171,7 +171,7 @@ class MultiMaskConfig(Section):
 class AgreementConfig(Section):
     """Agreement with the segmentation branch's own mask at the click (not in the paper)."""
 
-    exponent: NonNegative = 0.5
+    exponent: NonNegative = 0.0
     """How strongly the agreement weighs in the picks; 0: not at all (paper)."""
     start: Probability = 0.5
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
