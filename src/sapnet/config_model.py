@@ -128,7 +128,7 @@ class PickingConfig(Section):
     """Multiply with the instance probability (paper); it prefers the most telling part."""
     size_exponent: NonNegative = 0.3
     """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
-    proposer_exponent: NonNegative = 0.5
+    proposer_exponent: NonNegative = 1.0
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
     candidates: Literal["proposals", "positives"] = "proposals"
     """What the refine pass picks from: the proposals, or also the generated boxes (paper)."""

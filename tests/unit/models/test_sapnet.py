@@ -199,8 +199,9 @@ def test_a_blank_picture_gives_finite_sums_and_gradients(tiny, phase):
 @pytest.mark.parametrize(("channels", "tolerance"), [(0, 1e-3), (8, 0.1)], ids=["plain", "projected"])
 def test_padding_changes_no_pick(tiny, channels, tolerance):
     """Scores move where the group normalisation of the projection averages over the padding too."""
-    # With this exponent no two proposals of the untrained network score nearly the same.
-    case = setting(tiny, 0, 1, mil_head={"projection_channels": channels}, picking={"size_exponent": 0.1})
+    # With these exponents no two proposals of the untrained network score nearly the same.
+    picking = {"size_exponent": 0.1, "proposer_exponent": 0.5}
+    case = setting(tiny, 0, 1, mil_head={"projection_channels": channels}, picking=picking)
     images = torch.nn.functional.pad(case.batch.images, (0, 64, 0, 64))
     masks = torch.nn.functional.pad(case.batch.bags.masks, (0, 16, 0, 16))
     padded = replace(case.batch, images=images, bags=replace(case.batch.bags, masks=masks))
