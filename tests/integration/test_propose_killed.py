@@ -311,12 +311,7 @@ def test_a_launched_process_that_is_killed_stops_the_others_and_loses_nothing(
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        wait_for(lambda: any(path.stat().st_size for path in out.glob(".share-1/journal-*.bin")))
-    except AssertionError:
-        # Seen once of five whole runs, on a crowded machine; nothing has been killed yet, so nothing is tested.
-        launched.kill()
-        pytest.skip("the launched processes wrote nothing in time")
+    wait_for(lambda: any(path.stat().st_size for path in out.glob(".share-1/journal-*.bin")))
     os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)
     launched.communicate(timeout=150)
     assert launched.returncode != 0
