@@ -1,13 +1,13 @@
 """``proposals.boxes=enhancer``: one command learns boxes and asks with them, however often it is killed."""
 
 import json
-import os
 import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from killing import die, dies_at, in_child
 from proposal_builders import BoxProposer
 from sapnet import pipeline
 from sapnet.engine import enhancing, loop, step
@@ -135,25 +135,6 @@ def test_prompts_that_need_no_box_are_told(data, tmp_path, monkeypatch):
 def test_clicks_are_not_needed(tmp_path):
     empty = write_tiny_data(tmp_path / "empty", num_images=1, clicks_per_image=0)
     assert propose(empty, tmp_path / "store")["boxes"]["boxes"] == 0
-
-
-def in_child(function):
-    process = os.fork()
-    if process == 0:
-        try:
-            function()
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def die(*_arguments, **_settings):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def dies_at(number, function):
-    calls = iter(range(10**6))
-    return lambda *a, **k: die() if next(calls) == number else function(*a, **k)
 
 
 MOMENTS = {

@@ -15,6 +15,7 @@ import pytest
 import torch
 from accelerate.state import PartialState
 
+from killing import die
 from sapnet.cli.main import main
 from sapnet.data import atomic
 from sapnet.pipeline import proposing
@@ -51,10 +52,6 @@ def undisturbed(data, tmp_path_factory):
 def content(out):
     """The names and bytes of everything that the folder holds, hidden files and all."""
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
-
-
-def die(*_arguments, **_settings):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start(function):

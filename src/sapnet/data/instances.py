@@ -75,13 +75,13 @@ def instances_from_json(document: dict[str, Any], subject: str) -> InstanceSet:
     for index in reader:
         row = common.read_annotation(reader, index)
         size = (1, 1) if row is None else common.images.size(row)
-        mask = _read_mask(reader, size, usable=row is not None)
+        mask = read_mask(reader, size, usable=row is not None)
         tight = mask_box([mask], size)[0]
         area = _read_area(reader)
         counts.append(mask)
         areas.append(float(mask_area([mask], size)[0]) if area is None else area)
         boxes.append(_read_box(reader, tight))
-        flags.append([_read_flag(reader, "iscrowd"), _read_flag(reader, "ignore")])
+        flags.append([read_flag(reader, "iscrowd"), read_flag(reader, "ignore")])
         polygons.append(_first_polygon(reader.entry.get("segmentation"), tight))
     if problems:
         raise DataError(subject, problems)
@@ -97,7 +97,17 @@ def instances_from_json(document: dict[str, Any], subject: str) -> InstanceSet:
     )
 
 
-def _read_mask(reader: EntryReader, size: tuple[int, int], *, usable: bool) -> bytes:
+def read_mask(reader: EntryReader, size: tuple[int, int], *, usable: bool) -> bytes:
+    """Read ``segmentation`` of the reader's entry; what is wrong is among the reader's problems.
+
+    Args:
+        reader: At an annotation.
+        size: ``(height, width)`` of its image.
+        usable: Whether the image is known; otherwise nothing is decoded.
+
+    Returns:
+        Compressed run lengths; those of an empty mask where there is a problem.
+    """
     if "segmentation" not in reader.entry:
         reader.problem("the key 'segmentation' is missing")
     elif usable:
@@ -106,6 +116,14 @@ def _read_mask(reader: EntryReader, size: tuple[int, int], *, usable: bool) -> b
         except (ValueError, TypeError, OverflowError) as error:
             reader.problem(str(error))
     return segmentation_to_counts([], size)
+
+
+def read_flag(reader: EntryReader, key: str) -> bool:
+    """Read a key that is 0, 1 or absent; anything else is among the reader's problems."""
+    value = reader.entry.get(key, 0)
+    if value not in (0, 1, None):
+        reader.problem(f"{key!r} must be 0 or 1, got {str(value)[:60]}")
+    return bool(value)
 
 
 def _read_area(reader: EntryReader) -> float | None:
@@ -133,13 +151,6 @@ def _read_box(reader: EntryReader, tight: ndarray) -> list[float]:
         return tight.tolist()
     x, y, width, height = map(float, value)
     return [x, y, x + width, y + height]
-
-
-def _read_flag(reader: EntryReader, key: str) -> bool:
-    value = reader.entry.get(key, 0)
-    if value not in (0, 1, None):
-        reader.problem(f"{key!r} must be 0 or 1, got {str(value)[:60]}")
-    return bool(value)
 
 
 def _first_polygon(segmentation: Any, tight: ndarray) -> list[list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from sapnet.data.collate import collate
 from sapnet.data.dataset import Sample, TrainingDataset
-from sapnet.errors import InputError
+from sapnet.errors import DataError, InputError
+from sapnet.progress import Progress
 from sapnet.structures import Batch, PointPrompts, ProposalBags
 
 
@@ -81,6 +82,50 @@ def batch_loader(
         worker_init_fn=_start_worker,
     )
     return loader
+
+
+def clicked_images(
+    dataset: TrainingDataset,
+    *,
+    title: str,
+    size_divisor: int,
+    mask_stride: int,
+    num_workers: int,
+    skip_bad: bool,
+    quiet: bool,
+) -> Iterator[Batch]:
+    """Yield a batch for every image with clicks, one image at a time, and show progress.
+
+    A result for an image so does not depend on what else would be in its batch.
+
+    Args:
+        dataset: Samples by image row.
+        title: What the progress line is called.
+        size_divisor: Padded sizes are multiples of this.
+        mask_stride: Input pixels per mask cell.
+        num_workers: Loader processes.
+        skip_bad: Leave out images that cannot be read instead of failing.
+        quiet: Show no progress.
+
+    Raises:
+        DataError: At the end, if images cannot be read and ``skip_bad`` is off.
+    """
+    problems: list[str] = []
+    loader = batch_loader(
+        dataset,
+        [[row] for row in range(len(dataset))],
+        size_divisor=size_divisor,
+        mask_stride=mask_stride,
+        num_workers=num_workers,
+    )
+    with Progress(len(dataset), title, quiet=quiet) as progress:
+        for loaded in loader:
+            problems += loaded.problems
+            if loaded.batch is not None and len(loaded.batch.prompts.xy):
+                yield loaded.batch
+            progress.advance(1)
+    if problems and not skip_bad:
+        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
 
 
 def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 
 from sapnet.data.dataset import TrainingDataset
-from sapnet.data.loading import batch_loader
+from sapnet.data.loading import clicked_images
 from sapnet.enhancer.box_file import ClickBox
 from sapnet.enhancer.network import PointToBox
-from sapnet.errors import DataError
-from sapnet.progress import Progress
 from sapnet.proposals.proposer import ImageProposals
 from sapnet.structures import Batch
 
@@ -65,25 +63,18 @@ def estimate_boxes(
     """
     model.eval().to(device)
     found: dict[int, ClickBox] = {}
-    problems: list[str] = []
-    # One image at a time: the result does not depend on what else is in a batch.
-    loader = batch_loader(
+    images = dataset.points.images
+    for batch in clicked_images(
         dataset,
-        [[row] for row in range(len(dataset))],
+        title="boxes",
         size_divisor=size_divisor,
         mask_stride=mask_stride,
         num_workers=num_workers,
-    )
-    images = dataset.points.images
-    with Progress(len(dataset), "boxes", quiet=quiet) as progress:
-        for loaded in loader:
-            problems += loaded.problems
-            if loaded.batch is not None and len(loaded.batch.prompts.xy):
-                size = images.size(images.index_of(loaded.batch.image_ids[0]))
-                found |= _of_image(model, loaded.batch.to(device), size)
-            progress.advance(1)
-    if problems and not skip_bad:
-        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
+        skip_bad=skip_bad,
+        quiet=quiet,
+    ):
+        size = images.size(images.index_of(batch.image_ids[0]))
+        found |= _of_image(model, batch.to(device), size)
     return found
 
 

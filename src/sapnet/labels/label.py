@@ -10,12 +10,10 @@ import torch
 
 from sapnet.data.annotations import ImagePoints, PointSet
 from sapnet.data.dataset import TrainingDataset
-from sapnet.data.loading import batch_loader
-from sapnet.errors import DataError
+from sapnet.data.loading import clicked_images
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import picked_only
 from sapnet.models.sapnet import SapNet
-from sapnet.progress import Progress
 from sapnet.proposals.proposer import ImageProposals
 
 
@@ -52,26 +50,19 @@ def pick_proposals(
     """
     model.eval().to(device)
     picks: dict[int, tuple[int, float]] = {}
-    problems: list[str] = []
-    # One image at a time: the result does not depend on what else is in a batch.
-    loader = batch_loader(
+    for batch in clicked_images(
         dataset,
-        [[row] for row in range(len(dataset))],
+        title="label",
         size_divisor=size_divisor,
         mask_stride=mask_stride,
         num_workers=num_workers,
-    )
-    with Progress(len(dataset), "label", quiet=quiet) as progress:
-        for loaded in loader:
-            problems += loaded.problems
-            if loaded.batch is not None and len(loaded.batch.prompts.xy):
-                found = model.pick(loaded.batch.to(device), use_segmenter=use_segmenter)
-                ids = loaded.batch.prompts.annotation_ids.tolist()
-                chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
-                picks.update(zip(ids, chosen, strict=True))
-            progress.advance(1)
-    if problems and not skip_bad:
-        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
+        skip_bad=skip_bad,
+        quiet=quiet,
+    ):
+        found = model.pick(batch.to(device), use_segmenter=use_segmenter)
+        ids = batch.prompts.annotation_ids.tolist()
+        chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
+        picks.update(zip(ids, chosen, strict=True))
     return picks
 
 

@@ -16,7 +16,8 @@ from numpy import ndarray
 
 from sapnet.data.coco_json import EntryReader, parse_extras, read_json
 from sapnet.data.columns import BytesColumn
-from sapnet.data.rle import decode_masks, mask_area, mask_box, segmentation_to_counts
+from sapnet.data.instances import read_flag, read_mask
+from sapnet.data.rle import decode_masks, mask_area, mask_box
 from sapnet.data.tables import AnnotationTable, read_common
 from sapnet.errors import DataError
 
@@ -113,11 +114,11 @@ def labels_from_json(document: dict[str, Any], subject: str) -> LabelSet:
     for index in reader:
         row = common.read_annotation(reader, index)
         size = (1, 1) if row is None else common.images.size(row)
-        counts.append(_read_mask(reader, size, usable=row is not None))
+        counts.append(read_mask(reader, size, usable=row is not None))
         scores.append(_read_score(reader))
         found = None if reader.entry.get("point") is None else reader.point("point")
         points.append([math.nan, math.nan] if found is None else found)
-        crowds.append(_read_crowd(reader))
+        crowds.append(read_flag(reader, "iscrowd"))
     if problems:
         raise DataError(subject, problems)
     return LabelSet(
@@ -129,17 +130,6 @@ def labels_from_json(document: dict[str, Any], subject: str) -> LabelSet:
     )
 
 
-def _read_mask(reader: EntryReader, size: tuple[int, int], *, usable: bool) -> bytes:
-    if "segmentation" not in reader.entry:
-        reader.problem("the key 'segmentation' is missing")
-    elif usable:
-        try:
-            return segmentation_to_counts(reader.entry["segmentation"], size)
-        except (ValueError, TypeError, OverflowError) as error:
-            reader.problem(str(error))
-    return segmentation_to_counts([], size)
-
-
 def _read_score(reader: EntryReader) -> float:
     value = reader.entry.get("score")
     if value is None:
@@ -148,10 +138,3 @@ def _read_score(reader: EntryReader) -> float:
         reader.problem(f"'score' must be a finite number, got {str(value)[:60]}")
         return math.nan
     return float(value)
-
-
-def _read_crowd(reader: EntryReader) -> bool:
-    value = reader.entry.get("iscrowd", 0)
-    if value not in (0, 1, None):
-        reader.problem(f"'iscrowd' must be 0 or 1, got {str(value)[:60]}")
-    return bool(value)

@@ -105,6 +105,27 @@ def object_photographs(
     return photographs
 
 
+class PhotographPools:
+    """Photographs to draw from.
+
+    Args:
+        pools: The photographs of each pool.
+        shares: How often a photograph comes from each pool; only their ratios count.
+    """
+
+    def __init__(
+        self, pools: Sequence[Sequence[RegionPhotograph | ObjectPhotograph]], shares: Sequence[float]
+    ) -> None:
+        self._pools = [list(pool) for pool in pools]
+        self._cumulative = np.cumsum(shares)
+
+    def draw(self, rng: np.random.Generator) -> RegionPhotograph | ObjectPhotograph:
+        """Return a photograph: first its pool is drawn, then one in it, evenly."""
+        draw = rng.uniform() * self._cumulative[-1]
+        pool = self._pools[int(np.searchsorted(self._cumulative, draw, side="right"))]
+        return pool[int(rng.integers(len(pool)))]
+
+
 class BoundaryCrops:
     """Draws training crops from several pools of photographs.
 
@@ -123,18 +144,14 @@ class BoundaryCrops:
         side: int,
         seed: int,
     ) -> None:
-        self._pools = [list(pool) for pool in pools]
-        self._cumulative = np.cumsum(shares)
+        self._pools = PhotographPools(pools, shares)
         self._side = side
         self._seed = seed
 
     def __getitem__(self, number: int) -> Sample:
         """Return the crop of a running number; any number not below 0 has one."""
         rng = np.random.default_rng([self._seed, number])
-        pool = self._pools[
-            int(np.searchsorted(self._cumulative, rng.uniform() * self._cumulative[-1], side="right"))
-        ]
-        photograph = pool[int(rng.integers(len(pool)))]
+        photograph = self._pools.draw(rng)
         if isinstance(photograph, RegionPhotograph):
             image, share = _read_region(photograph)
             view = View.draw(image.shape[:2], self._side, rng, focus=None, always=False)

@@ -19,6 +19,7 @@ from sapnet.data.images import read_image
 from sapnet.data.point_sampling import quasi_center, random_pixel
 from sapnet.proposals.builtin.boundary_data import (
     ObjectPhotograph,
+    PhotographPools,
     RegionPhotograph,
     View,
     read_labels,
@@ -92,8 +93,7 @@ class HeadCrops:
         queries: int,
         seed: int,
     ) -> None:
-        self._pools = [list(pool) for pool in pools]
-        self._cumulative = np.cumsum(shares)
+        self._pools = PhotographPools(pools, shares)
         self._side = side
         self._queries = queries
         self._seed = seed
@@ -104,9 +104,7 @@ class HeadCrops:
         A crop in which no mask is large enough has no queries.
         """
         rng = np.random.default_rng([self._seed, number, 1])
-        draw = rng.uniform() * self._cumulative[-1]
-        pool = self._pools[int(np.searchsorted(self._cumulative, draw, side="right"))]
-        photograph = pool[int(rng.integers(len(pool)))]
+        photograph = self._pools.draw(rng)
         if isinstance(photograph, RegionPhotograph):
             image, labels = _read_labelled(photograph)
             view = View.draw(image.shape[:2], self._side, rng, focus=None, always=False)
