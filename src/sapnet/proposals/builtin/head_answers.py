@@ -48,7 +48,7 @@ class HeadAnswers:
         return HeadAnswers(*[getattr(self, field.name)[rows] for field in fields(self)])
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def answer_queries(head: PromptHead, maps: FusedMaps, windows: QueryWindows) -> HeadAnswers:
     """Return the masks of every window; memory beyond the answers is that of 64 windows.
 

@@ -174,12 +174,13 @@ class BuiltinProposer:
             CheckpointError: The file is damaged, holds something else, or lacks a source.
         """
         if self._loaded is None:
+            from sapnet.proposals.builtin.folding import folded_weights
             from sapnet.proposals.builtin.weights import load_weights
 
             loaded = load_weights(self._weights)
             if HEAD in self._sources and loaded.head is None:
                 raise CheckpointError(str(self._weights), ["It has no promptable head (source 'head')."])
-            self._loaded = loaded
+            self._loaded = folded_weights(loaded)
         return self._loaded
 
     def _bags(
