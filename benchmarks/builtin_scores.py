@@ -119,7 +119,7 @@ def fit_scores(options: argparse.Namespace) -> None:
 
 
 def _over_photographs(options: argparse.Namespace, head: PromptHead | None, work: Work) -> list:
-    """Do something with every photograph and sheet and its clicks (prompts, masks, neighbours known)."""
+    """Do something with every photograph and sheet: its clicks (prompts, masks, neighbours known) are given."""
     network = load_trained(options.out)
     instances, chosen = ranking_photographs(options.data, options.photographs)
     clicks = [(sample_points(instances, mode, seed), known) for mode, seed, known in CLICKS]

@@ -34,8 +34,8 @@ def photograph(color: tuple[int, int, int], size: tuple[int, int], box: tuple[in
 
 PHOTOGRAPHS = [
     photograph((255, 0, 0), (480, 640), (100, 80, 300, 400)),
-    photograph((0, 255, 0), (640, 480), (10, 60, 100, 300)),
-    photograph((0, 0, 255), (300, 500), (250, 20, 480, 220)),
+    photograph((0, 255, 0), (640, 480), (40, 60, 200, 300)),
+    photograph((0, 0, 255), (300, 500), (250, 20, 480, 280)),
     photograph((250, 250, 0), (200, 200), (50, 50, 120, 150)),
 ]
 
