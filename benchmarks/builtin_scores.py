@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from builtin_photographs import ranking_photographs
-from builtin_sheets import on_sheet, sheet_image, sheets
 
 from sapnet.data.annotations import InstanceSet
 from sapnet.data.images import read_image
@@ -119,31 +119,29 @@ def fit_scores(options: argparse.Namespace) -> None:
 
 
 def _over_photographs(options: argparse.Namespace, head: PromptHead | None, work: Work) -> list:
-    """Do something with every photograph and sheet: its clicks (prompts, masks, neighbours known) are given."""
+    """Do something with every photograph and the clicks on it (prompts, masks, neighbours known)."""
     network = load_trained(options.out)
     instances, chosen = ranking_photographs(options.data, options.photographs)
     clicks = [(sample_points(instances, mode, seed), known) for mode, seed, known in CLICKS]
-    groups = [[index] for index in chosen.tolist()] + sheets(chosen, options.sheets, FOLDS, options.seed)
     done = []
-    for number, group in enumerate(groups):
-        image = sheet_image(
-            [read_image(options.data / "images" / instances.images.file_names[i]) for i in group]
-        )
+    for number, index in enumerate(chosen.tolist()):
+        image = read_image(options.data / "images" / instances.images.file_names[index])
         working = reduce_image(image, network, head, long_side=options.long_side)
-        asked = []
-        for points, known in clicks:
-            parts = [prompts_of_image(points, index) for index in group]
-            masks = [_masks(instances, index, part) for index, part in zip(group, parts, strict=True)]
-            asked.append((*on_sheet(parts, masks, working.size, image.shape[:2]), known))
+        prompts = [(prompts_of_image(points, index), known) for points, known in clicks]
+        asked = [(p, _masks(instances, index, p, working.size), known) for p, known in prompts]
         done.append(work(number, working, asked))
     return done
 
 
-def _masks(instances: InstanceSet, index: int, prompts: ImagePrompts) -> np.ndarray:
-    """Return the masks of the clicked objects, original frame."""
+def _masks(instances: InstanceSet, index: int, prompts: ImagePrompts, size: tuple[int, int]) -> np.ndarray:
+    """Return the masks of the clicked objects in the working frame."""
     rows_of_ids = {int(instances.annotation_ids[row]): row for row in instances.rows_of(index)}
     rows = [rows_of_ids[int(identifier)] for identifier in prompts.annotation_ids]
-    return decode_masks(instances.counts.take(rows), instances.images.size(index))
+    masks = decode_masks(instances.counts.take(rows), instances.images.size(index))
+    if masks.shape[1:] == size:
+        return masks
+    resized = [cv2.resize(mask.astype(np.float32), size[::-1]) > 0.5 for mask in masks]
+    return np.array(resized, dtype=bool).reshape(-1, *size)
 
 
 def _joined(parts: Sequence[Sequence[ClickExamples]]) -> Any:

@@ -148,7 +148,6 @@ def main() -> int:
         fitting.add_argument("data", type=Path)
         fitting.add_argument("out", type=Path)
         fitting.add_argument("--photographs", type=int, default=290)
-        fitting.add_argument("--sheets", type=int, default=70, help="sheets of four photographs each")
         fitting.add_argument("--long-side", type=int, default=512)
         fitting.add_argument("--seed", type=int, default=0)
         fitting.set_defaults(run=run)
