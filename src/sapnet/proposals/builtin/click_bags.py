@@ -21,6 +21,7 @@ from sapnet.proposals.builtin.candidate_features import (
 from sapnet.proposals.builtin.mask_pasting import paste_masks
 from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
 from sapnet.proposals.builtin.region_table import RegionTable
+from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, inside_image
 from sapnet.proposals.candidates import distinct_best
 from sapnet.proposals.prompt_plan import PlannedPrompts
@@ -113,8 +114,9 @@ def gather_bags(
         chosen = np.flatnonzero(np.isin(planned.owner, wanted))
         windows = windows_of_queries(planned, chosen, working.scale, working.maps.edges)
         answers = answer_queries(head, working.fused, windows)
-    bags = []
-    for index, click in clicks:
+
+    def bag_of(numbered: tuple[int, Click]) -> ClickBag:
+        index, click = numbered
         queries = np.flatnonzero(planned.owner == index)
         parts = []
         if ranking is not None:
@@ -122,8 +124,9 @@ def gather_bags(
         if answers is not None:
             of_click = np.flatnonzero(np.isin(answers.query, queries))
             parts.append(_of_head(working, planned, answers.take(of_click)))
-        bags.append(join_bags(parts))
-    return bags
+        return join_bags(parts)
+
+    return in_threads(bag_of, clicks)
 
 
 def join_bags(parts: Sequence[ClickBag]) -> ClickBag:

@@ -6,7 +6,6 @@ The weights file keeps everything as it was trained; what is done here is for ne
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -67,7 +66,8 @@ def _padding_itself(convolution: Conv2dSame) -> nn.Conv2d:
     kernel with one more row and column of zeros in front.
     """
     side = convolution.kernel_size[0]
-    assert convolution.stride == (2, 2) and convolution.kernel_size == (side, side) and side % 2
+    assert convolution.stride == (2, 2)
+    assert side % 2
     plain = nn.Conv2d(
         convolution.in_channels,
         convolution.out_channels,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from numpy import ndarray
 from sapnet.data.rle import encode_mask
 from sapnet.errors import CheckpointError, InputError, nearest
 from sapnet.proposals.builtin import ADVICE
-from sapnet.proposals.builtin.asking import NEEDS_BOX, Asking
+from sapnet.proposals.builtin.asking import CLICKS_AT_A_TIME, NEEDS_BOX, Asking
+from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
+from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
 from sapnet.proposals.candidates import distinct_best
 from sapnet.proposals.prompt_plan import (
@@ -155,9 +158,8 @@ class BuiltinProposer:
                     long_side=self.settings["working_long_side"],
                     with_trees=HIERARCHY in self._sources,
                 )
-                for index, masks, scores, kinds in self._bags(working, prompts, size):
-                    counts = [encode_mask(mask) for mask in masks]
-                    found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
+                for bag in self._bags(working, prompts, size):
+                    found += bag
         return collect_proposals(
             prompts,
             size,
@@ -185,19 +187,26 @@ class BuiltinProposer:
 
     def _bags(
         self, working: WorkingImage, prompts: ImagePrompts, size: tuple[int, int]
-    ) -> Iterator[tuple[int, ndarray, ndarray, list[str]]]:
-        """Yield index, masks (n, H, W), scores (n,) and kinds of every click."""
+    ) -> Iterator[list[tuple[int, bytes, float, str]]]:
+        """Yield, click by click, the index of the click, counts, score and kind of every proposal."""
         asking = Asking(
             self.load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
         )
-        for index, click, bag in asking.candidates(working, prompts, size):
+
+        def proposed(candidates: tuple[int, Click, ClickBag]) -> list[tuple[int, bytes, float, str]]:
+            index, click, bag = candidates
             scores = asking.scores(working, click, bag)
             chosen, scores = self._chosen(working, prompts, index, bag, scores)
-            if len(chosen):
-                yield index, bag.masks(chosen, working, size), scores, [bag.bag.kinds[i] for i in chosen]
-            else:
+            if not len(chosen):
                 mask = enlarged_mask(square_around(working.size, click.xy)[0], size)
-                yield index, mask[None], np.full(1, _FALLBACK_SCORE), [FALLBACK_KIND]
+                return [(index, encode_mask(mask), _FALLBACK_SCORE, FALLBACK_KIND)]
+            counts = [encode_mask(mask) for mask in bag.masks(chosen, working, size)]
+            kinds = [bag.bag.kinds[i] for i in chosen]
+            return list(zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True))
+
+        all_candidates = asking.candidates(working, prompts, size)
+        while some := list(islice(all_candidates, CLICKS_AT_A_TIME)):
+            yield from in_threads(proposed, some)
 
     def _chosen(
         self, working: WorkingImage, prompts: ImagePrompts, index: int, bag: ClickBag, scores: ndarray
