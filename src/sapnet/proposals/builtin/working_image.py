@@ -13,7 +13,7 @@ from numpy import ndarray
 from sapnet.proposals.builtin.bag_features import Surroundings, surroundings_of
 from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.hierarchy import contour_tree
-from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
+from sapnet.proposals.builtin.region_table import RegionTable, describe_regions, pixel_values
 from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.proposer import ImagePrompts
 
@@ -84,12 +84,13 @@ def reduce_image(
 def _tables(maps: BoundaryMaps, reduced: ndarray) -> list[RegionTable]:
     """Build the trees and describe their regions."""
     lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
+    pixels = pixel_values(maps, lab)
 
     def table_of(setting: tuple[float, float]) -> RegionTable:
         share, sharpness = setting
         strength = (1.0 - share) * maps.region + share * maps.border
         tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
-        return describe_regions(tree, maps, lab)
+        return describe_regions(tree, maps, pixels)
 
     return in_threads(table_of, TREES)
 
