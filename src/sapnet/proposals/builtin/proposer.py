@@ -28,7 +28,7 @@ from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
 from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
-from sapnet.proposals.candidates import distinct_best
+from sapnet.proposals.candidates import novel_best
 from sapnet.proposals.prompt_plan import (
     BOX_AND_POINT,
     POINT,
@@ -68,6 +68,8 @@ class BuiltinProposer:
         working_long_side: Images are brought to this long side first (enlarged at most twice).
         masks_per_point: Proposals kept per click.
         duplicate_iou: Two proposals of a click that overlap at least this much are one.
+        likeness_discount: How much of its score a proposal loses for its overlap with a better one of the
+            click: ``score * (1 - likeness_discount * IoU)``. From 0 to 1.
         max_negatives: The most clicks on other objects that are negative points of a prompt.
         negatives: Whether those are of the same class or of any.
         jitter_pixels: How far jittered points are moved, pixels of the original image.
@@ -87,9 +89,10 @@ class BuiltinProposer:
         *,
         sources: Sequence[str] = SOURCES,
         kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
-        working_long_side: int = 512,
+        working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
+        likeness_discount: float = 0.7,
         max_negatives: int = 3,
         negatives: NegativeChoice = "same-class",
         jitter_pixels: float = 4.0,
@@ -111,6 +114,7 @@ class BuiltinProposer:
             "working_long_side": working_long_side,
             "masks_per_point": masks_per_point,
             "duplicate_iou": duplicate_iou,
+            "likeness_discount": likeness_discount,
             **self._plan,
             "seed": seed,
             "version": 2,
@@ -141,7 +145,7 @@ class BuiltinProposer:
             prompts: The clicks, original frame; clicks outside the image are moved to its rim.
 
         Returns:
-            The proposals, with predicted IoUs as scores.
+            The proposals; scores are predicted IoUs, lowered by the likeness to better ones of the click.
 
         Raises:
             CheckpointError: The weights are damaged or have no such source.
@@ -219,10 +223,14 @@ class BuiltinProposer:
             scores = scores * (_UNCOVERED + (1.0 - _UNCOVERED) * share)
         allowed = ~bag.covers(outside, working).any(1)
         usable = np.flatnonzero(allowed) if allowed.any() else np.arange(len(scores))
-        overlap = bag.bag.overlap[np.ix_(usable, usable)]
-        most = self.settings["masks_per_point"]
-        best = usable[distinct_best(scores[usable], overlap, self.settings["duplicate_iou"], most)]
-        return best, scores[best]
+        picked, worth = novel_best(
+            scores[usable],
+            bag.bag.overlap[np.ix_(usable, usable)],
+            discount=self.settings["likeness_discount"],
+            duplicate_iou=self.settings["duplicate_iou"],
+            most=self.settings["masks_per_point"],
+        )
+        return usable[picked], worth
 
 
 def _check_sources(sources: Sequence[str]) -> None:
