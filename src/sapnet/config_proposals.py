@@ -34,8 +34,9 @@ class BuiltinProposerConfig(Section):
 
     sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy", "head")
     """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
-    prompts: tuple[PromptKind, ...] = ("point", "point+negatives", "box+point")
-    """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
+    prompts: tuple[PromptKind, ...] = ("point+negatives", "box+point")
+    """As for the SAM family; a click without negatives is asked alone. Without point+negatives the other
+    clicks of the image are not looked at."""
     working_long_side: Size = 768
     """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""
     masks_per_point: Size = 12

@@ -10,6 +10,7 @@ Nothing here imports torch until the first image is proposed for.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
+from threadpoolctl import ThreadpoolController
 
 from sapnet.data.rle import encode_mask
 from sapnet.errors import CheckpointError, InputError, nearest
@@ -31,7 +33,6 @@ from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
 from sapnet.proposals.candidates import novel_best
 from sapnet.proposals.prompt_plan import (
     BOX_AND_POINT,
-    POINT,
     POINT_AND_NEGATIVES,
     NegativeChoice,
     check_prompt_settings,
@@ -88,7 +89,7 @@ class BuiltinProposer:
         self,
         *,
         sources: Sequence[str] = SOURCES,
-        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
+        kinds: Sequence[str] = (POINT_AND_NEGATIVES, BOX_AND_POINT),
         working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
@@ -117,7 +118,7 @@ class BuiltinProposer:
             "likeness_discount": likeness_discount,
             **self._plan,
             "seed": seed,
-            "version": 2,
+            "version": 3,
         }
         self._sources = tuple(source for source in SOURCES if source in sources)
         self._kinds = tuple(kinds)
@@ -247,19 +248,27 @@ def _check_sources(sources: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread; images are shared among processes instead.
+    """Let torch and NumPy's linear algebra compute with one thread each.
 
-    With another number of threads the maps differ in their last bits, and regions and masks with them: a
-    store would depend on how many threads each process of a run had.
+    With another number of threads torch's maps differ in their last bits, and regions and masks with them:
+    a store would depend on how many threads each process of a run had. Products of masks do not differ, but
+    are small: threads of their own get in the way of the two that share an image
+    (:mod:`sapnet.proposals.builtin.sharing`).
     """
     import torch  # here, as everywhere in this module: not before the first image
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def file_digest(path: Path) -> str:
