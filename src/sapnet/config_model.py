@@ -177,6 +177,19 @@ class AgreementConfig(Section):
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
 
 
+class LabellingConfig(Section):
+    """How a trained network labels (not in the paper); none of it is used in training."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which every image is looked at, times data.test_short_side and data.max_long_side;
+    scores are averaged (their logarithms). Masks are compared at the first."""
+    mirrored: bool = False
+    """Look at each size mirrored too."""
+    overlap_temperature: NonNegative = 0.0
+    """0: label with the branch's pick (paper). Above: with the proposal of the highest expected overlap
+    with the bag, whose proposals count in proportion to score ** (1 / temperature)."""
+
+
 class SolovConfig(Section):
     """The SOLOv2 segmentation branch."""
 
