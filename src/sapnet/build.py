@@ -227,20 +227,19 @@ def build_views(
         store: The proposals.
 
     Returns:
-        One data set per view, the first at the first of ``labelling.scales`` and not mirrored.
+        One data set per entry of ``labelling.scales``; the first is not mirrored.
     """
     data, labelling = config.data, config.labelling
     views = []
-    for scale in labelling.scales:
+    for number, scale in enumerate(labelling.scales):
         sizes = {
             "test_short_side": max(1, round(data.test_short_side * scale)),
             "max_long_side": max(1, round(data.max_long_side * scale)),
         }
         scaled = config.model_copy(update={"data": data.model_copy(update=sizes)})
-        for mirrored in (False, True) if labelling.mirrored else (False,):
-            view = build_dataset(scaled, points, images_dir, store, training=False)
-            view.mirrored = mirrored
-            views.append(view)
+        view = build_dataset(scaled, points, images_dir, store, training=False)
+        view.mirrored = labelling.mirror_every_second and number % 2 == 1
+        views.append(view)
     return tuple(views)
 
 

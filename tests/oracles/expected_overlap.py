@@ -11,12 +11,15 @@ def mask_iou(first, second):
 
 
 def expected_overlap(scores, bags, temperature):
-    """The sum of p_j IoU(i, j) over the valid proposals of a bag; 0 at invalid ones."""
+    """The sum of p_j IoU(i, j) over the valid proposals of a bag, near copies sharing one voice."""
     found = torch.zeros(scores.shape, dtype=torch.float64)
     for click, usable in enumerate(bags.valid.tolist()):
         valid = [proposal for proposal, good in enumerate(usable) if good]
         cells = {item: {tuple(cell) for cell in bags.masks[click, item].nonzero().tolist()} for item in valid}
-        weights = {item: float(scores[click, item]) ** (1 / temperature) for item in valid}
+        weights = {}
+        for item in valid:
+            copies = sum(other == item or mask_iou(cells[item], cells[other]) >= 0.8 for other in valid)
+            weights[item] = float(scores[click, item]) ** (1 / temperature) / copies
         for item in valid:
             total = sum(weights[other] * mask_iou(cells[item], cells[other]) for other in valid)
             found[click, item] = total / sum(weights.values())

@@ -4,7 +4,8 @@ Not in the paper. The proposal with the highest score may be one that resembles 
 next five, all much alike, share the rest of the belief. If p_j is the probability that proposal j is
 the object, labelling with proposal i promises an overlap of ``sum_j p_j IoU(i, j)``; the best of
 these, not the most probable proposal, is what minimises the expected loss (a minimum Bayes risk
-decision).
+decision). How many nearly equal masks a proposer happens to offer is no evidence, so they share one
+voice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch import Tensor
 from sapnet.structures import ProposalBags
 
 _SMALLEST = 1e-12
-"""Scores below this count as this much, so that one view cannot rule a proposal out."""
+"""Scores of a view below this count as this much, so that no view rules a proposal out alone."""
+_NEAR_COPY = 0.8
+"""Two proposals of a bag that overlap this much (IoU) count as one in the sum over the bag."""
 _CHUNK_ELEMENTS = 16_000_000
 """Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
 
@@ -40,7 +43,10 @@ def mean_of_views(scores: Sequence[Float[Tensor, "G M"]]) -> Float[Tensor, "G M"
 def expected_overlap(
     scores: Float[Tensor, "G M"], bags: ProposalBags, *, temperature: float
 ) -> Float[Tensor, "G M"]:
-    """Overlap that every proposal promises: ``sum_j p_j IoU(i, j)``, p proportional to ``score^(1/t)``.
+    """Overlap that every proposal promises: ``sum_j p_j IoU(i, j)``.
+
+    ``p_j`` is proportional to ``score_j^(1/t) / n_j``, with n_j the number of proposals of the bag that
+    overlap j by at least 0.8, itself included.
 
     Args:
         scores: ``(G, M)`` final scores of the proposals, not negative.
@@ -51,9 +57,10 @@ def expected_overlap(
     Returns:
         ``(G, M)`` expected intersections over union in [0, 1]; 0 at invalid proposals.
     """
-    weights = scores.clamp_min(_SMALLEST).log() / temperature
-    weights = weights.masked_fill(~bags.valid, torch.finfo(weights.dtype).min).softmax(dim=1)
     overlaps = bag_mask_iou(bags.masks & bags.valid[:, :, None, None])
+    copies = (overlaps >= _NEAR_COPY).sum(dim=2).clamp_min(1)
+    weights = scores.clamp_min(torch.finfo(scores.dtype).tiny).log() / temperature - copies.log()
+    weights = weights.masked_fill(~bags.valid, torch.finfo(weights.dtype).min).softmax(dim=1)
     return torch.einsum("gij,gj->gi", overlaps.to(weights.dtype), weights).masked_fill(~bags.valid, 0.0)
 
 

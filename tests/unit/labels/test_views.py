@@ -50,7 +50,7 @@ def batch_of(view, row=0):
 
 def test_the_first_view_is_the_image_as_it_was_without_views(tiny):
     plain = build_dataset(tiny_config(), tiny.points, tiny.images_dir, tiny.store, training=False)[0]
-    views = views_of(tiny, scales=[1.0, 1.5], mirrored=True)
+    views = views_of(tiny, scales=[1.0, 1.0, 1.5, 1.5])
     assert [tuple(view[0].image.shape[1:]) for view in views] == [(64, 64), (64, 64), (96, 96), (96, 96)]
     assert torch.equal(views[0][0].image, plain.image)
     assert torch.equal(views[1][0].image, plain.image.flip(-1))
@@ -59,7 +59,7 @@ def test_the_first_view_is_the_image_as_it_was_without_views(tiny):
 
 
 def test_a_mirrored_view_keeps_the_order_of_the_proposals(tiny):
-    plain, mirrored = (view[0].bags for view in views_of(tiny, scales=[1.0], mirrored=True))
+    plain, mirrored = (view[0].bags for view in views_of(tiny, scales=[1.0, 1.0]))
     for name in ("scores", "valid", "area", "covered_points", "covered_distance"):
         assert torch.equal(getattr(plain, name), getattr(mirrored, name)), name
 
@@ -74,7 +74,7 @@ def test_views_come_one_after_the_other_image_by_image(tiny):
 
 
 def test_an_image_that_cannot_be_read_is_told_once_for_all_its_views(tiny, tmp_path):
-    views = build_views(tiny_config(labelling={"mirrored": True}), tiny.points, tmp_path, tiny.store)
+    views = build_views(tiny_config(labelling={"scales": [1.0, 1.0]}), tiny.points, tmp_path, tiny.store)
     options = {"size_divisor": 32, "mask_stride": 4, "num_workers": 0, "quiet": True}
     with pytest.raises(DataError) as error:
         list(clicked_images(ImageViews(views), title="label", skip_bad=False, **options))
@@ -83,9 +83,9 @@ def test_an_image_that_cannot_be_read_is_told_once_for_all_its_views(tiny, tmp_p
 
 
 def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
-    case = trained(scales=[1.0], mirrored=False, overlap_temperature=0.0)
+    case = trained(scales=[1.0], overlap_temperature=0.0)
     found = choose(case.network, tiny, case.config, options=QUIET)
-    (view,) = views_of(tiny, scales=[1.0], mirrored=False)
+    (view,) = views_of(tiny, scales=[1.0])
     for row in range(len(tiny.points.images)):
         batch = batch_of(view, row)
         picks, ranking = case.network._ranked(batch, use_segmenter=True)
@@ -98,7 +98,7 @@ def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
 
 def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(tiny):
     case = trained()
-    batch = batch_of(views_of(tiny, scales=[1.0], mirrored=False)[0])
+    batch = batch_of(views_of(tiny, scales=[1.0])[0])
     alone = case.network.pick(batch)
     same = case.network.pick(batch, others=[batch, batch])
     ranked = case.network._ranked(batch, use_segmenter=True)[1]
@@ -116,14 +116,14 @@ def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(
 
 def test_which_of_two_views_comes_first_matters_little(tiny):
     case = trained()
-    plain, mirrored = (batch_of(view) for view in views_of(tiny, scales=[1.0], mirrored=True))
+    plain, mirrored = (batch_of(view) for view in views_of(tiny, scales=[1.0, 1.0]))
     one, other = case.network.pick(plain, others=[mirrored]), case.network.pick(mirrored, others=[plain])
     assert one.proposal_index.tolist() == other.proposal_index.tolist()
     torch.testing.assert_close(one.scores, other.scores)
 
 
 def test_a_high_temperature_picks_what_overlaps_the_bag_most(tiny):
-    case = trained(scales=[1.0], mirrored=False, overlap_temperature=1e6)
+    case = trained(scales=[1.0], overlap_temperature=1e6)
     found = choose(case.network, tiny, case.config, options=QUIET)
     # Every bag holds a part, the whole around it and a group around both.
     assert {index for key, (index, _) in found.items() if key != 2} == {1}
@@ -135,7 +135,7 @@ def test_every_click_is_labelled_once_from_all_views(tiny):
     case = trained()
     found = pick_proposals(
         case.network,
-        views_of(tiny, scales=[1.5, 1.0, 2.0], mirrored=True),
+        views_of(tiny, scales=[1.5, 1.0, 2.0]),
         overlap_temperature=0.5,
         size_divisor=32,
         mask_stride=4,

@@ -48,11 +48,17 @@ def test_bags_are_compared_a_few_at_a_time(monkeypatch):
 
 
 def test_three_alike_beat_one_that_is_a_little_more_probable():
-    masks = rows_of_cells((0, 3), (4, 12), (4, 11), (5, 12))
+    masks = rows_of_cells((0, 3), (4, 12), (4, 10), (6, 12))
     scores = torch.tensor([[0.3, 0.25, 0.2, 0.25]])
     found = expected_overlap(scores, bag_of(masks), temperature=1.0)
     assert found.argmax() == 1
     assert found[0, 0] == pytest.approx(0.3)  # it overlaps nothing but itself
+
+
+def test_copies_of_a_proposal_add_nothing_to_its_voice():
+    masks = rows_of_cells((0, 5), (6, 12), (6, 12), (6, 12))
+    found = expected_overlap(torch.tensor([[0.6, 0.4, 0.4, 0.4]]), bag_of(masks), temperature=1.0)
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.4, 0.4, 0.4]]))
 
 
 def test_a_low_temperature_picks_the_highest_score():
