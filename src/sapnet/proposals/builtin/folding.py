@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch.nn.functional as F
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
