@@ -29,7 +29,7 @@ SIGNATURES = {
     "predict": "model images out draw device quiet skip_bad",
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",
-    "bench": "name data out seeds config quiet",
+    "bench": "name data out seeds every config quiet",
     "report": "run out points images instances",
     "demo": "out quiet config",
 }
@@ -108,7 +108,7 @@ CALLS = {
         "run", {"points": "points.json", "images": "images", "out": "r", "instances": "gt.json",
                 "val_instances": "val.json", "val_images": "store", "resume": False, "quiet": False, "skip_bad": False}),
     "bench street4 --data images --out b --seeds 3": (
-        "bench", {"name": "street4", "data": "images", "out": "b", "seeds": 3, "quiet": False}),
+        "bench", {"name": "street4", "data": "images", "out": "b", "seeds": 3, "every": 1, "quiet": False}),
     "report runs --out r.html": ("report", {"run": "runs", "points": None, "images": None, "instances": None, "out": "r.html"}),
     "demo --out d": ("demo", {"out": "d", "quiet": False}),
 }  # fmt: skip

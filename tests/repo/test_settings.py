@@ -54,7 +54,7 @@ OPTIONS = {
     },
     "train": COMMON | SETTINGS | TRAINING | {"--proposals"},
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
-    "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds"},
+    "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds", "--every"},
     "demo": COMMON | SETTINGS | {"--out"},
     "label": COMMON
     | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"}

@@ -3,11 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from sapnet.bench import bags, run_bench
 from sapnet.bench.bags import BagRow, run_bags
+from sapnet.bench.kept import read_kept
 from sapnet.cli.main import main
+from sapnet.data.annotations import load_points
+from sapnet.data.image_subset import every_nth_image
 from sapnet.errors import CheckpointError, DataError, InputError
 from sapnet.report import write_report
 from training_builders import tiny_config, write_tiny_data
@@ -113,6 +117,43 @@ def test_lost_stores_are_said_in_the_report(done, tmp_path):
     assert content["tables"][0]["caption"] in page
 
 
+def test_every_second_image_alone_is_measured_and_said(data, done, tmp_path):
+    out = tmp_path / "bench"
+    content = run_bags(data, out, CONFIG, quiet=True, rows=ROWS[:1], every=2)
+    first = content["rows"][0]
+    assert content["every"] == first["every"] == 2
+    assert first["quality"]["all"]["clicks"] == 6
+    assert first["store"].startswith("bags-regions-every-2-")
+    assert content["tables"][0]["caption"] == "Mask mIoU, quasi-centre points, 1 image in 2 (6 clicks)"
+    assert (out / "rows" / "bags-regions-quasi-centre-every-2").is_dir()
+    page = write_report(out / "bags", tmp_path / "report.html").read_text()
+    assert "1 image in 2" in page
+    assert "They cannot be shown" not in page
+    with pytest.raises(CheckpointError, match="every"):
+        shutil.copytree(done[0] / "rows" / "bags-regions-quasi-centre", tmp_path / "kept")
+        read_kept(
+            tmp_path / "kept",
+            json.loads((out / "rows" / "bags-regions-quasi-centre-every-2" / "result.json").read_text())[
+                "measured_with"
+            ],
+        )
+
+
+def test_the_clicks_of_every_nth_image_keep_their_ids_places_and_classes(data):
+    points = load_points(data / "points_train.json")
+    part = every_nth_image(points, 3)
+    assert part.images.ids.tolist() == points.images.ids.tolist()[::3]
+    of_them = np.isin(points.images.ids[points.annotation_image_index], part.images.ids)
+    assert part.annotation_ids.tolist() == points.annotation_ids[of_them].tolist()
+    assert (part.xy == points.xy[of_them]).all()
+    assert (
+        part.images.ids[part.annotation_image_index]
+        == points.images.ids[points.annotation_image_index[of_them]]
+    ).all()
+    assert len(part.negative_points) == len(part.extra_points) == len(part)
+    assert every_nth_image(points, 1) is points
+
+
 def test_what_the_data_lack_is_listed_at_once(tmp_path):
     with pytest.raises(DataError) as error:
         run_bags(tmp_path, tmp_path / "out", CONFIG, quiet=True)
@@ -128,6 +169,8 @@ def test_what_the_data_lack_is_listed_at_once(tmp_path):
 def test_bags_have_no_seeds_and_a_mistyped_name_is_told(data, tmp_path):
     with pytest.raises(InputError, match="leave out --seeds 2"):
         run_bench("bags", data, tmp_path, CONFIG, seeds=2, quiet=True)
+    with pytest.raises(InputError, match="leave out --every 2"):
+        run_bench("selection-regions", data, tmp_path, CONFIG, seeds=1, quiet=True, every=2)
     with pytest.raises(InputError, match="did you mean 'bags'"):
         run_bench("bag", data, tmp_path, CONFIG, seeds=1, quiet=True)
 

@@ -25,6 +25,7 @@ from sapnet.config import Config
 from sapnet.config_loader import differences, setting_of
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic, write_text_atomic
+from sapnet.data.image_subset import every_nth_image
 from sapnet.data.images import read_image
 from sapnet.errors import DataError
 from sapnet.evaluation.bag_tables import as_markdown, bag_tables
@@ -62,6 +63,7 @@ def _builtin(label: str, sources: Sequence[str], *prompts: str) -> BagRow:
 _TREE, _HEAD, _BOTH = ("hierarchy",), ("head",), ("hierarchy", "head")
 ROWS: tuple[BagRow, ...] = (
     BagRow("regions", "regions"),
+    BagRow("region merging alone", "regions", {"proposals": {"regions": {"grabcut": False}}}),
     BagRow("simulated SAM", "simulated"),
     _builtin("hierarchy", _TREE),
     _builtin("hierarchy, click alone", _TREE, "point"),
@@ -82,20 +84,27 @@ class _BagData:
     images: Path
     instances: InstanceSet
     points: Mapping[str, PointSet]
+    every: int
 
     @classmethod
-    def load(cls, folder: Path) -> _BagData:
+    def load(cls, folder: Path, every: int) -> _BagData:
         files = [_INSTANCES, *POINTS.values()]
         problems = [f"{folder / name}: not found" for name in files if not (folder / name).is_file()]
         images = images_of(folder, problems)
         if problems:
             raise DataError(str(folder), problems)
-        points = {kind: load_points(folder / name) for kind, name in POINTS.items()}
-        return cls(folder, images, load_instances(folder / _INSTANCES), points)
+        points = {kind: every_nth_image(load_points(folder / name), every) for kind, name in POINTS.items()}
+        return cls(folder, images, load_instances(folder / _INSTANCES), points, every)
 
 
 def run_bags(
-    folder: Path, out: Path, config: Config, *, quiet: bool, rows: tuple[BagRow, ...] = ROWS
+    folder: Path,
+    out: Path,
+    config: Config,
+    *,
+    quiet: bool,
+    rows: tuple[BagRow, ...] = ROWS,
+    every: int = 1,
 ) -> dict[str, Any]:
     """Measure the bags of every row and write ``bench.json`` and ``bags.md``.
 
@@ -106,9 +115,10 @@ def run_bags(
         config: Settings that rows change.
         quiet: Show no progress.
         rows: What to measure.
+        every: Measure on every so manieth image only; 1: on all.
 
     Returns:
-        The content of ``bench.json``: ``rows`` (``label``, ``points``, ``simulated``, ``store``,
+        The content of ``bench.json``: ``every``, ``rows`` (``label``, ``points``, ``simulated``, ``store``,
         ``quality`` and, of the clicks with another of their class in the image, ``neighbours``, both as
         :func:`~sapnet.proposals.quality.bag_quality` gives them, ``seconds_per_image`` or None) and the
         ``tables`` made of them.
@@ -117,12 +127,12 @@ def run_bags(
         InputError: The data are wrong, or kept figures are of other data or settings.
         JobError: A proposer failed or the disk is full; what is done is kept.
     """
-    data = _BagData.load(folder)
+    data = _BagData.load(folder, every)
     measured: list[dict[str, Any]] = []
     for row in rows:
         for kind in data.points:
             found = _measure(row, data, kind, out, with_changes(config, row.changes), quiet=quiet)
-            measured.append({"label": row.label, "points": kind} | found)
+            measured.append({"label": row.label, "points": kind, "every": every} | found)
             content = _content(data, measured, out, config)
             write_json_atomic(out / BAGS_NAME / "bench.json", content, indent=1)
             write_text_atomic(out / BAGS_NAME / "bags.md", as_markdown(content["tables"]))
@@ -134,6 +144,7 @@ def _content(data: _BagData, measured: list[dict[str, Any]], out: Path, config: 
         "name": BAGS_NAME,
         "data": data.folder.resolve().name,
         "version": __version__,
+        "every": data.every,
         "settings": {key: setting_of(config, key) for key in differences(config, Config())},
         "inputs": {
             "images": str(data.images.resolve()),
@@ -152,8 +163,9 @@ def _measure(
     """Figures of one row with the points of one kind, from its folder if it has been measured."""
     points = data.points[kind]
     proposer = proposer_of(row.source, data.instances, config.seed, config)
-    origin = _origin(proposer, points, data.instances)
-    folder = out / "rows" / _file_name(f"bags {row.label} {kind}")
+    origin = _origin(proposer, points, data)
+    part = f" every {data.every}" if data.every > 1 else ""
+    folder = out / "rows" / _file_name(f"bags {row.label} {kind}{part}")
     found = read_kept(folder, origin)
     if found is None:
         name = _store_name(row.source, origin)
@@ -203,13 +215,15 @@ def _seconds_per_image(proposer: Proposer, points: PointSet, images: Path) -> fl
     return sum(spent[1:]) / len(rows)
 
 
-def _origin(proposer: Proposer, points: PointSet, instances: InstanceSet) -> dict[str, Any]:
+def _origin(proposer: Proposer, points: PointSet, data: _BagData) -> dict[str, Any]:
     digests = {
         "points": points.digest,
-        "instances": instances_digest(instances),
+        "instances": instances_digest(data.instances),
         "checkpoint": getattr(proposer, "checkpoint_digest", None),
     }
-    return {"settings": {"proposer": {"name": proposer.name, **proposer.settings}}, "digests": digests}
+    # The digest of the points says which images, ``every`` says it to people.
+    settings = {"proposer": {"name": proposer.name, **proposer.settings}, "every": data.every}
+    return {"settings": settings, "digests": digests}
 
 
 def _store_name(source: Source, origin: Mapping[str, Any]) -> str:
@@ -217,7 +231,9 @@ def _store_name(source: Source, origin: Mapping[str, Any]) -> str:
     made_from = {"settings": origin["settings"], **origin["digests"]}
     made_from.pop("instances")
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    return f"bags-{source}-{digest[:12]}"
+    every = origin["settings"]["every"]
+    part = f"-every-{every}" if every > 1 else ""
+    return f"bags-{source}{part}-{digest[:12]}"
 
 
 def _file_name(label: str) -> str:

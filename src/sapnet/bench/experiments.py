@@ -102,7 +102,7 @@ EXPERIMENTS: dict[str, tuple[Row, ...]] = {
 
 
 def run_bench(
-    name: str, folder: Path, out: Path, config: Config, *, seeds: int, quiet: bool
+    name: str, folder: Path, out: Path, config: Config, *, seeds: int, quiet: bool, every: int = 1
 ) -> dict[str, Any]:
     """Run an experiment and write ``bench.json``.
 
@@ -113,6 +113,7 @@ def run_bench(
         config: Settings that rows change; its seed is the first of ``seeds``.
         seeds: How many seeds.
         quiet: Show no progress.
+        every: Of ``bags``: measure on every so manieth image only.
 
     Returns:
         The content of ``bench.json``.
@@ -127,7 +128,10 @@ def run_bench(
     if name == BAGS_NAME:
         if seeds != 1:
             raise InputError("the command line", [f"{name} trains nothing: leave out --seeds {seeds}"])
-        return run_bags(folder, out, config, quiet=quiet)
+        return run_bags(folder, out, config, quiet=quiet, every=every)
+    if every != 1:
+        reason = f"{name} trains on all images: leave out --every {every} ({BAGS_NAME} has it)"
+        raise InputError("the command line", [reason])
     data = BenchData.load(folder)
     rows = []
     for row in EXPERIMENTS[name]:

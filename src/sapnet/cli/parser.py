@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sapnet._version import __version__
-from sapnet.cli import convert_verbs, import_verbs, verbs
+from sapnet.cli import bench_verb, convert_verbs, import_verbs, verbs
 from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -93,13 +93,8 @@ def _add_training_verbs(group: Any) -> None:
     _resume(run)
     _skip_bad(run)
 
-    bench = _verb(group, "bench", verbs.bench, "baselines of the paper's tables on one data set", True)
-    bench.add_argument("name", metavar="NAME", help="benchmark to run")
-    _input(bench, "--data", "DIR", "folder of the data set")
-    _output(bench, "DIR", "folder for the results")
-    bench.add_argument(
-        "--seeds", type=whole_number(1), default=1, metavar="N", help="number of seeds (default: 1)"
-    )
+    bench = _verb(group, "bench", bench_verb.bench, "baselines of the paper's tables on one data set", True)
+    bench_verb.add_bench_options(bench)
 
     demo = _verb(group, "demo", verbs.demo, "the whole method on drawn scenes, without data or network", True)
     demo.add_argument(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapnet.cli.check_lines import check_lines, doctor_lines
-from sapnet.cli.closing import bench_lines, closing_lines, proposal_lines
+from sapnet.cli.closing import closing_lines, proposal_lines
 from sapnet.errors import ConfigError, InputError, nearest
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def points_check(args: argparse.Namespace) -> Outcome:
 
 def propose(args: argparse.Namespace) -> Outcome:
     """``sapnet propose``: fill a proposal store."""
-    config = _config(args, "points", "images", "instances", "import_json")
+    config = config_of(args, "points", "images", "instances", "import_json")
     if args.images is None and args.import_json is None:
         raise InputError("the command line", ["--images is needed, unless proposals come from --import-json"])
     from sapnet import pipeline
@@ -79,7 +79,7 @@ def propose(args: argparse.Namespace) -> Outcome:
 
 def train(args: argparse.Namespace) -> Outcome:
     """``sapnet train``: train on points and their proposals."""
-    config = _config(args, "points", "images", "proposals", "val_instances", "val_images")
+    config = config_of(args, "points", "images", "proposals", "val_instances", "val_images")
     from sapnet import pipeline
 
     figures = pipeline.train(
@@ -99,7 +99,7 @@ def train(args: argparse.Namespace) -> Outcome:
 
 def run(args: argparse.Namespace) -> Outcome:
     """``sapnet run``: propose, train, label, evaluate and report."""
-    config = _config(args, "points", "images", "instances", "val_instances", "val_images")
+    config = config_of(args, "points", "images", "instances", "val_instances", "val_images")
     from sapnet import pipeline
 
     figures = pipeline.run(
@@ -117,22 +117,11 @@ def run(args: argparse.Namespace) -> Outcome:
     return Outcome(figures, closing=closing_lines(figures))
 
 
-def bench(args: argparse.Namespace) -> Outcome:
-    """``sapnet bench``: baselines on one data set."""
-    config = _config(args, "data")
-    from sapnet import pipeline
-
-    figures = pipeline.bench(
-        name=args.name, data=args.data, out=args.out, seeds=args.seeds, config=config, quiet=args.quiet
-    )
-    return Outcome(figures, closing=bench_lines(figures))
-
-
 def demo(args: argparse.Namespace) -> Outcome:
     """``sapnet demo``: the whole method on drawn scenes, with the packaged settings unless -c is given."""
     if args.config is None:
         args.config = DEMO_SETTINGS
-    config = _config(args)
+    config = config_of(args)
     from sapnet import pipeline
 
     figures = pipeline.demo(out=args.out, quiet=args.quiet, config=config)
@@ -211,7 +200,7 @@ def report(args: argparse.Namespace) -> Outcome:
 
 def config_show(args: argparse.Namespace) -> Outcome:
     """``sapnet config show``: all settings as YAML (or JSON) on stdout."""
-    config = _config(args)
+    config = config_of(args)
     from sapnet.config_loader import dump_config
 
     return Outcome(config.model_dump(mode="json"), text=dump_config(config))
@@ -219,7 +208,7 @@ def config_show(args: argparse.Namespace) -> Outcome:
 
 def config_check(args: argparse.Namespace) -> Outcome:
     """``sapnet config check``: exit code 2 and all problems if the settings are wrong."""
-    config = _config(args)
+    config = config_of(args)
     from sapnet.config import Config
     from sapnet.config_loader import differences
 
@@ -234,7 +223,7 @@ def doctor(args: argparse.Namespace) -> Outcome:
     return Outcome(figures, exit_code=1 if figures["problems"] else 0, closing=doctor_lines(figures))
 
 
-def _config(args: argparse.Namespace, *inputs: str) -> Config:
+def config_of(args: argparse.Namespace, *inputs: str) -> Config:
     """Load the settings, with the options that are shorthands for settings laid over them.
 
     Problems of the settings and input paths that do not exist are reported together.

@@ -22,16 +22,18 @@ def bag_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
 
     Args:
         rows: Each with ``label``, ``points`` (which kind they are), ``quality`` as
-            :func:`~sapnet.proposals.quality.bag_quality` gives it, and maybe ``seconds_per_image`` and
-            ``neighbours`` (the quality of some clicks alone).
+            :func:`~sapnet.proposals.quality.bag_quality` gives it, and maybe ``seconds_per_image``,
+            ``neighbours`` (the quality of some clicks alone) and ``every`` (n: only every n-th image was
+            measured).
 
     Returns:
         For every kind of points: masks, masks by size, boxes, kinds of prompt, and the clicks with
         neighbours of their class where rows have them.
     """
     tables = []
-    for points in dict.fromkeys(row["points"] for row in rows):
-        of_points = [row for row in rows if row["points"] == points]
+    for kind, every in dict.fromkeys((row["points"], row.get("every", 1)) for row in rows):
+        of_points = [row for row in rows if (row["points"], row.get("every", 1)) == (kind, every)]
+        points = f"{kind} points" + (f", 1 image in {every}" if every > 1 else "")
         tables += [_masks(of_points, points), _by_size(of_points, points), _boxes(of_points, points)]
         tables.append(_kinds(of_points, points))
         pairs = [row for row in of_points if row.get("neighbours")]
@@ -83,7 +85,7 @@ def _masks(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         more = [whole["below_half"], row["quality"]["proposals_per_click"], row.get("seconds_per_image")]
         cells.append([row["label"], *figures, *more])
     note = "Best under 0.5: share of clicks without a mask of IoU 0.5. Seconds: of the proposer alone."
-    return _table(f"Mask mIoU, {points} points ({_clicks(rows)})", header, cells, note)
+    return _table(f"Mask mIoU, {points} ({_clicks(rows)})", header, cells, note)
 
 
 def _by_size(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -96,7 +98,7 @@ def _by_size(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         figures = [_abreast([figures["mask"][depth] for figures in sizes]) for depth in depths]
         cells.append([row["label"], *figures, _abreast([figures["below_half"] for figures in sizes])])
     words = " / ".join(f"{count} {size}" for size, count in counts.items())
-    return _table(f"Mask mIoU, small / medium / large, {points} points ({words})", header, cells)
+    return _table(f"Mask mIoU, small / medium / large, {points} ({words})", header, cells)
 
 
 def _abreast(figures: Sequence[float | None]) -> str:
@@ -105,7 +107,7 @@ def _abreast(figures: Sequence[float | None]) -> str:
 
 def _boxes(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
     cells = [[row["label"], *(row["quality"]["all"]["box"][depth] for depth in _DEPTHS)] for row in rows]
-    return _table(f"Box mIoU, {points} points ({_clicks(rows)})", ["Proposer", *_DEPTHS.values()], cells)
+    return _table(f"Box mIoU, {points} ({_clicks(rows)})", ["Proposer", *_DEPTHS.values()], cells)
 
 
 def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -125,7 +127,7 @@ def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         for kind, figures in row["quality"]["kinds"].items()
     ]
     note = "Each kind as if the bags held no other."
-    return _table(f"Kinds of prompt, {points} points ({_clicks(rows)})", header, cells, note)
+    return _table(f"Kinds of prompt, {points} ({_clicks(rows)})", header, cells, note)
 
 
 def _neighbours(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -139,5 +141,5 @@ def _neighbours(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         ]
         for row in rows
     ]
-    caption = f"Mask mIoU, {points} points with another click of their class in the image"
+    caption = f"Mask mIoU, {points} with another click of their class in the image"
     return _table(f"{caption} ({_clicks(rows, 'neighbours')})", header, cells)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
+from sapnet.data.image_subset import every_nth_image
 from sapnet.data.rle import decode_masks
 from sapnet.errors import DataError, StoreError
 from sapnet.evaluation.bag_tables import bag_tables
@@ -88,7 +89,7 @@ def benchmark_sections(content: Mapping[str, Any], album: Album) -> list[Section
         names = {row["label"]: row["store"] for row in content["rows"] if row["points"] == kind}
         identifier, title = f"bags-{kind}", f"Bags, {kind} points"
         try:
-            clicks = load_points(points)
+            clicks = every_nth_image(load_points(points), content.get("every", 1))
             stores = {
                 label: ProposalStore.open(Path(inputs["stores"]) / name, clicks)
                 for label, name in names.items()
