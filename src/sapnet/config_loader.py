@@ -24,13 +24,16 @@ from sapnet.errors import ConfigError, nearest
 from sapnet.yaml_tree import COMMAND_LINE, Location, SettingsTree, dotted, read_override, read_yaml
 
 _SHOWN_CHARACTERS = 60
+_PRESETS = Path(__file__).resolve().parent / "configs"
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read the settings of a run.
 
     Args:
-        path: A YAML file that holds what differs from the defaults; None for the defaults.
+        path: A YAML file that holds what differs from the defaults, or the name of a preset that
+            comes with the package (``paper``), unless there is a file of that name; None for the
+            defaults.
         overrides: ``section.key=value`` each, the value in YAML; a later one wins.
 
     Returns:
@@ -41,7 +44,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
             ``command line``, the dotted key, what was expected, what was given, and the nearest
             valid key.
     """
-    tree = SettingsTree() if path is None else _read_file(path)
+    tree = SettingsTree() if path is None else _read_file(_preset_or_file(path))
     for override in overrides:
         tree.merge(read_override(override))
     config: Config | None = None
@@ -55,6 +58,24 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
             "the overrides" if path is None else str(path), sorted(problems, key=_reading_order)
         )
     return config
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return what a preset of the package changes of the defaults.
+
+    Args:
+        name: One of ``preset_names()``.
+
+    Returns:
+        Sections of settings, nested like a config file.
+    """
+    values: dict[str, Any] = json.loads(json.dumps(_read_file(_PRESETS / f"{name}.yaml").values))
+    return values
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with the package, for ``-c NAME``."""
+    return sorted(file.stem for file in _PRESETS.glob("*.yaml"))
 
 
 def dump_config(config: Config) -> str:
@@ -87,11 +108,18 @@ def _reading_order(problem: str) -> tuple[bool, int]:
     return problem.startswith(COMMAND_LINE), int(line[1]) if line else 0
 
 
+def _preset_or_file(path: Path) -> Path:
+    """The packaged file where a bare name is a preset's and no file has it."""
+    is_preset = path.name == str(path) and path.name in preset_names() and not path.exists()
+    return _PRESETS / f"{path}.yaml" if is_preset else path
+
+
 def _read_file(path: Path) -> SettingsTree:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return SettingsTree(problems=[f"{path}: no such file{_similar_file(path)}"])
+        hint = _similar_file(path) or f" (presets of the package: {', '.join(preset_names())})"
+        return SettingsTree(problems=[f"{path}: no such file{hint}"])
     except IsADirectoryError:
         return SettingsTree(problems=[f"{path}: expected a YAML file, got a folder"])
     except UnicodeDecodeError as error:

@@ -123,7 +123,7 @@ def test_every_second_image_alone_is_measured_and_said(data, done, tmp_path):
     first = content["rows"][0]
     assert content["every"] == first["every"] == 2
     assert first["quality"]["all"]["clicks"] == 6
-    assert first["store"].startswith("bags-regions-every-2-")
+    assert first["store"].startswith("regions-every-2-")
     assert content["tables"][0]["caption"] == "Mask mIoU, quasi-centre points, 1 image in 2 (6 clicks)"
     assert (out / "rows" / "bags-regions-quasi-centre-every-2").is_dir()
     page = write_report(out / "bags", tmp_path / "report.html").read_text()

@@ -1,5 +1,6 @@
 """Baselines and comparisons on one data set, over several seeds, resumable row by row."""
 
-from sapnet.bench.experiments import EXPERIMENTS, run_bench
+from sapnet.bench.experiments import BenchOptions, run_bench
+from sapnet.bench.tables import EXPERIMENTS
 
-__all__ = ["EXPERIMENTS", "run_bench"]
+__all__ = ["EXPERIMENTS", "BenchOptions", "run_bench"]

@@ -7,8 +7,6 @@ with the same proposer share one; figures are kept like those of the other exper
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +17,9 @@ import numpy as np
 
 from sapnet._version import __version__
 from sapnet.bench.changes import with_changes
-from sapnet.bench.data import Source, images_of, proposer_of
+from sapnet.bench.data import images_of, proposer_of, store_name
 from sapnet.bench.kept import instances_digest, read_kept, write_kept
+from sapnet.bench.rows import Source
 from sapnet.config import Config
 from sapnet.config_loader import differences, setting_of
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
@@ -168,7 +167,7 @@ def _measure(
     folder = out / "rows" / _file_name(f"bags {row.label} {kind}{part}")
     found = read_kept(folder, origin)
     if found is None:
-        name = _store_name(row.source, origin)
+        name = store_name(row.source, proposer, points, every=data.every)
         workers = 1 if row.source == "simulated" else config.data.num_workers + 1
         with Progress(len(points.images), f"{row.label}, {kind} points", quiet=quiet) as progress:
             store = generate_proposals(
@@ -224,16 +223,6 @@ def _origin(proposer: Proposer, points: PointSet, data: _BagData) -> dict[str, A
     # The digest of the points says which images, ``every`` says it to people.
     settings = {"proposer": {"name": proposer.name, **proposer.settings}, "every": data.every}
     return {"settings": settings, "digests": digests}
-
-
-def _store_name(source: Source, origin: Mapping[str, Any]) -> str:
-    """A store's folder: the same for the same proposer and points, whatever the row."""
-    made_from = {"settings": origin["settings"], **origin["digests"]}
-    made_from.pop("instances")
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    every = origin["settings"]["every"]
-    part = f"-every-{every}" if every > 1 else ""
-    return f"bags-{source}{part}-{digest[:12]}"
 
 
 def _file_name(label: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sapnet.bench.rows import merged
 from sapnet.config import Config
 
 
@@ -16,11 +17,37 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
         config: The settings.
         changes: Nested like a config file.
     """
+    values = merged(json.loads(config.model_dump_json()), changes)
+    return Config.model_validate_json(json.dumps(values))
 
-    def merge(old: Any, new: Any) -> Any:
-        if isinstance(old, dict) and isinstance(new, Mapping):
-            return old | {key: merge(old.get(key), value) for key, value in new.items()}
-        return new
 
-    merged = merge(json.loads(config.model_dump_json()), changes)
-    return Config.model_validate_json(json.dumps(merged))
+def without_effect(config: Config) -> Config:
+    """Return settings that train the same selection, with the defaults of what does not take part.
+
+    Rows that differ only in such settings share one training. In ``selection-only`` mode these are the
+    alternates and the agreement, which are the segmentation branch's; box mining after the refine pass
+    and the guidance of its picks, which choose but do not teach; and, where there is no refine pass, by
+    which scores is picked, what would be generated around the pick, and box mining altogether. How
+    proposals are made never takes part: a training names the store that it learned from.
+
+    Args:
+        config: Settings of a row.
+    """
+    plain, model = Config(), config.model
+    changes: dict[str, Any] = {"proposals": plain.proposals}
+    if config.training.mode == "selection-only":
+        same = ["multi_mask", "agreement"]
+        refined = model.refinement.enabled
+        if not (refined and model.box_mining.also_after_select):
+            same.append("box_mining")
+        if not refined:
+            same += ["picking", "regions"]
+        parts: dict[str, Any] = {name: getattr(plain.model, name) for name in same}
+        guide = plain.model.refinement.guide
+        parts["refinement"] = model.refinement.model_copy(update={"guide": guide})
+        if not refined:
+            parts["refinement"] = plain.model.refinement.model_copy(update={"enabled": False})
+        changes["model"] = model.model_copy(update=parts)
+        warmup = {"selection_warmup_epochs": plain.training.selection_warmup_epochs}
+        changes["training"] = config.training.model_copy(update=warmup)
+    return config.model_copy(update=changes)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+from sapnet.bench.rows import Source
 from sapnet.build_proposer import build_proposer
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet, load_instances, load_points
@@ -19,9 +23,6 @@ from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
-
-Source = Literal["simulated", "regions", "builtin", "ground-truth"]
-"""Where the proposals of a row come from; simulated ones are drawn from ground truth."""
 
 _FILES = ("points_train.json", "instances_train.json", "instances_val.json")
 
@@ -91,38 +92,93 @@ def proposer_of(source: Source, instances: InstanceSet, seed: int, config: Confi
 
 
 def proposals_of(
-    data: BenchData, source: Source, seed: int, out: Path, config: Config, *, quiet: bool
-) -> Path:
-    """Make the store of a source, or find it finished.
+    data: BenchData, points: PointSet, source: Source, out: Path, config: Config, *, quiet: bool
+) -> ProposalStore:
+    """Make the store of some clicks and a source, or find it finished.
 
     Args:
         data: The data set.
+        points: The clicks.
         source: Where the proposals come from.
-        seed: Seed of the simulation; the other sources have none.
-        out: Folder of all stores of the benchmark.
-        config: Settings of the proposer.
+        out: Folder of all stores of the benchmark; stores are named after what made them.
+        config: Settings of the proposer; its seed is the simulation's.
         quiet: Show no progress.
 
     Returns:
-        The store's folder.
+        The finished store.
     """
-    folder = out / (f"{source}-{seed}" if source == "simulated" else source)
-    with Progress(len(data.points.images), f"propose {source}", quiet=quiet) as progress:
-        generate_proposals(
-            data.points,
+    proposer = proposer_of(source, data.instances, config.seed, config)
+    folder = out / store_name(source, proposer, points)
+    drawn = source in ("simulated", "ground-truth")
+    with (
+        alone(folder),
+        Progress(len(points.images), f"propose {source}", quiet=quiet) as progress,
+    ):
+        return generate_proposals(
+            points,
             data.images,
-            proposer_of(source, data.instances, seed, config),
+            proposer,
             folder,
             progress=lambda done, _total, _proposals: progress.reach(done),
+            workers=1 if drawn else config.data.num_workers + 1,
         )
-    return folder
 
 
-def training_data(data: BenchData, store: Path) -> TrainingData:
-    """Return what a session learns from: the clicks and a store of this benchmark.
+def store_name(source: Source, proposer: Proposer, points: PointSet, *, every: int = 1) -> str:
+    """Return the name of a store: the same for the same proposer and clicks, whatever the row.
+
+    Args:
+        source: Where the proposals come from.
+        proposer: What makes them.
+        points: The clicks.
+        every: Which share of the images they are of, for people; the digest says it anyway.
+    """
+    made_from = {
+        "settings": {"proposer": {"name": proposer.name, **proposer.settings}},
+        "points": points.digest,
+        "checkpoint": getattr(proposer, "checkpoint_digest", None),
+    }
+    part = f"-every-{every}" if every > 1 else ""
+    return f"{source}{part}-{digest_of(made_from)}"
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return twelve hexadecimal digits that stand for a JSON-able object.
+
+    Args:
+        content: What to name.
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other benchmark with the same ``--out`` works on a folder, then keep it.
+
+    Two benchmarks, one core each, share what their rows have in common. The lock is the operating
+    system's, so that a killed process leaves none behind; where there are no such locks nothing waits.
+
+    Args:
+        folder: May be absent; the lock lies beside it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def training_data(data: BenchData, points: PointSet, store: ProposalStore) -> TrainingData:
+    """Return what a session learns from.
 
     Args:
         data: The data set.
-        store: Folder of the store.
+        points: The clicks, maybe fewer than the store was made from.
+        store: Their proposals.
     """
-    return TrainingData.of(data.points, data.images, ProposalStore.open(store, data.points))
+    digests = {"points": points.digest, "proposals": store.manifest["data_sha256"]}
+    return TrainingData(points=points, images_dir=data.images, store=store, digests=digests)

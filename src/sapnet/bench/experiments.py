@@ -1,259 +1,173 @@
-"""The experiments: which rows they have, and how a row is measured.
+"""Running an experiment: every row with every seed, and ``bench.json`` after each of them.
 
-Figures of one (row, seed) are kept in ``result.json`` in its folder with the settings and digests
-that they were measured with, so an interrupted benchmark continues where it was and refuses figures
-of other settings or data; training inside a row resumes too.
+What a row costs is kept (``bench/measuring.py``), so the same command goes on where it was stopped, and
+experiments with the same ``--out`` share proposals, trainings and labels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sapnet._version import __version__
 from sapnet.bench.bags import BAGS_NAME, run_bags
-from sapnet.bench.changes import with_changes
-from sapnet.bench.data import BenchData, Source, proposals_of, training_data
-from sapnet.bench.kept import origin_of, read_kept, read_picks, write_kept, write_picks
+from sapnet.bench.data import BenchData
+from sapnet.bench.kept import instances_digest
+from sapnet.bench.measuring import Bench, image_sums, label_figures, prepare, segmenter_figures
+from sapnet.bench.rows import SOURCES, Source
+from sapnet.bench.summary import RowResults, table_rows
+from sapnet.bench.tables import EXPERIMENTS
 from sapnet.config import Config
 from sapnet.config_loader import differences, setting_of
 from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.run_folder import describe_environment
-from sapnet.engine.session import SessionOptions, TrainingData, choose, fix_picks, run_session
-from sapnet.engine.validation import validation_judge
 from sapnet.errors import InputError, nearest
-from sapnet.evaluation.label_quality import evaluate_labels
-from sapnet.labels.label import label_document, top_score_picks
 
 BENCH_NAME = "bench.json"
-_SINGLE_MIL: dict[str, Any] = {
-    "model": {
-        "guidance": {"enabled": False},
-        "refinement": {"enabled": False},
-        "box_mining": {"enabled": False},
-        "agreement": {"exponent": 0.0},
-        "picking": {
-            "class_activation": "softmax",
-            "instance_probability": True,
-            "size_exponent": 0.0,
-            "proposer_exponent": 0.0,
-            "candidates": "positives",
-        },
-    },
-    "training": {"mode": "selection-only"},
-}
-_TWICE: dict[str, Any] = {"segments": True, "epochs_factor": 2}
-_SIZES = ("all", "small", "medium", "large")
+FORMAT = 2
+_FACTOR = 2
+"""A segmenter trains so many times as long as a selection, which finds its labels long before a segmenter
+detects anything."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a table."""
+class BenchOptions:
+    """What an experiment is run with beside data and settings."""
 
-    label: str
-    source: Source
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that differ from the benchmark's, nested like a config file."""
-    trains: bool = True
-    """False: a rule without a model."""
-    segments: bool = False
-    """Measure the segmenter on the validation images too."""
-    epochs_factor: int = 1
-    """Trains for the benchmark's epochs times this."""
-    learns_from: Row | None = None
-    """Train on the fixed picks of this row instead of on all proposals."""
+    source: str = "simulated"
+    seeds: int = 1
+    segmenter_seeds: int | None = None
+    """With how many of the seeds AP is measured; None: with two at most."""
+    segmenter_epochs: int | None = None
+    """Epochs of everything that trains a segmenter; None: twice ``training.epochs``."""
+    every: int = 1
+    """Of ``bags``: measure on every so manieth image only."""
+    quiet: bool = False
 
 
-def _selection_rows(source: Source) -> tuple[Row, ...]:
-    return (
-        Row(f"rules without a model ({source})", source, trains=False),
-        Row(f"single MIL ({source})", source, _SINGLE_MIL),
-        Row(f"SAPNet ({source})", source),
-    )
-
-
-def _segmenter_rows(source: Source) -> tuple[Row, ...]:
-    # Rows with fixed labels share one schedule, twice as long: a selection has found its labels long
-    # before a segmenter detects anything. End to end the segmenter learns while labels change.
-    fixed: dict[str, Any] = {"training": {"mode": "top-score"}}
-    whole = Row(f"SAPNet ({source})", source, segments=True)
-    return (
-        Row(f"top score ({source})", source, fixed, **_TWICE),
-        whole,
-        Row(f"SAPNet labels ({source})", source, fixed, learns_from=whole, **_TWICE),
-        Row("full supervision", "ground-truth", fixed, **_TWICE),
-    )
-
-
-EXPERIMENTS: dict[str, tuple[Row, ...]] = {
-    "selection-simulated": _selection_rows("simulated"),
-    "selection-regions": _selection_rows("regions"),
-    "selection-builtin": _selection_rows("builtin"),
-    "segmenters-simulated": _segmenter_rows("simulated"),
-    "segmenters-regions": _segmenter_rows("regions"),
-    "segmenters-builtin": _segmenter_rows("builtin"),
-}
-"""Rows of every experiment that trains; ``bags`` has its own (``bench/bags.py``)."""
-
-
-def run_bench(
-    name: str, folder: Path, out: Path, config: Config, *, seeds: int, quiet: bool, every: int = 1
-) -> dict[str, Any]:
+def run_bench(name: str, folder: Path, out: Path, config: Config, options: BenchOptions) -> dict[str, Any]:
     """Run an experiment and write ``bench.json``.
 
     Args:
         name: One of ``EXPERIMENTS``, or ``bags``.
         folder: Data set, see ``BenchData.load`` (of ``bags``: ``run_bags``).
-        out: Rows and stores, which experiments share, go here, ``bench.json`` to ``out / name``.
-        config: Settings that rows change; its seed is the first of ``seeds``.
-        seeds: How many seeds.
-        quiet: Show no progress.
-        every: Of ``bags``: measure on every so manieth image only.
+        out: Proposals, trainings and figures, which experiments share, go here, ``bench.json`` to a folder
+            in it that is named after experiment, data and source.
+        config: Settings that rows change; its seed is the first.
+        options: The rest.
 
     Returns:
         The content of ``bench.json``.
 
     Raises:
-        InputError: The experiment is unknown, the data are wrong, or kept figures are of others.
+        InputError: The experiment or an option is unknown or does not fit, or the data are wrong.
+        JobError: A training or a proposer failed; what is done is kept.
+        KeyboardInterrupt: Interrupted; the same call goes on.
     """
-    known = [*EXPERIMENTS, BAGS_NAME]
-    if name not in known:
-        reason = f"no experiment {name!r}{nearest(name, known)}; there are {', '.join(known)}"
-        raise InputError("the command line", [reason])
+    _refuse_unfit(name, options)
     if name == BAGS_NAME:
-        if seeds != 1:
-            raise InputError("the command line", [f"{name} trains nothing: leave out --seeds {seeds}"])
-        return run_bags(folder, out, config, quiet=quiet, every=every)
-    if every != 1:
-        reason = f"{name} trains on all images: leave out --every {every} ({BAGS_NAME} has it)"
+        return run_bags(folder, out, config, quiet=options.quiet, every=options.every)
+    source: Source = options.source  # type: ignore[assignment]  # one of SOURCES
+    rows = EXPERIMENTS[name](source, config)
+    epochs = options.segmenter_epochs or _FACTOR * config.training.epochs
+    if config.training.selection_warmup_epochs >= epochs:
+        warmup = config.training.selection_warmup_epochs
+        reason = f"--segmenter-epochs: {epochs} must be more than training.selection_warmup_epochs ({warmup})"
         raise InputError("the command line", [reason])
     data = BenchData.load(folder)
-    rows = []
-    for row in EXPERIMENTS[name]:
-        results = [
-            _measure(row, data, out, with_changes(config, {"seed": config.seed + number}), quiet=quiet)
-            for number in range(seeds)
-        ]
-        rows += _table_rows(row, results)
-        content = {
-            "name": name,
-            "data": folder.name,
-            "seeds": seeds,
-            "version": __version__,
-            "settings": {key: setting_of(config, key) for key in differences(config, Config())},
-            "rows": rows,
-        }
-        write_json_atomic(out / name / BENCH_NAME, content, indent=1)
+    bench = Bench(data, out, config, source, epochs, options.quiet)
+    head = _head(name, bench, options)
+    content = {**head, "rows": []}
+    place = out / f"{name}-{head['data']}-{source}" / BENCH_NAME
+    results: list[RowResults] = []
+    for row in rows:
+        results.append(RowResults(row, source))
+        for number in range(options.seeds):
+            _measure(results[-1], bench, config.seed + number, with_ap=number < head["segmenter_seeds"])
+            content = {**head, "rows": table_rows(results)}
+            write_json_atomic(place, content, indent=1)
     return content
 
 
-def _measure(row: Row, data: BenchData, out: Path, base: Config, *, quiet: bool) -> dict[str, Any]:
-    """Figures of one row with one seed, from its folder if it has been measured."""
-    config, folder = _config_of(row, base), _folder_of(row, out, base.seed)
-    store = proposals_of(data, row.source, config.seed, out / "proposals", config, quiet=quiet)
-    learned = training_data(data, store)
-    picker = None if row.learns_from is None else _config_of(row.learns_from, base)
-    origin = origin_of(data, learned, config, picker)
-    found = read_kept(folder, origin)
-    if found is not None and ("validation" in found or not row.segments):
-        return found
-    inputs = {"points": data.folder / "points_train.json", "images": data.images, "proposals": store}
-    options = SessionOptions(resume=True, quiet=quiet)
-    figures: dict[str, Any] = {
-        "environment": describe_environment(config, inputs=inputs, digests=learned.digests)
+def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> None:
+    """Add the figures of a row with one seed to its results."""
+    row = results.row
+    prepared = prepare(bench, row, seed)
+    found = label_figures(prepared)
+    figures: dict[str, Any] = {} if found is None else dict(found["metrics"])
+    if found is not None:
+        results.images[seed] = image_sums(found)
+        results.clicks = found["clicks"]
+        results.kept.append(found["folder"])
+    if with_ap and row.segmenter != "none":
+        measured = segmenter_figures(prepared)
+        figures |= measured["metrics"]
+        results.kept.append(measured["folder"])
+    results.figures[seed] = figures
+
+
+def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
+    """What is recorded beside the rows."""
+    config, data = bench.config, bench.data
+    digests = {
+        "points": data.points.digest,
+        "instances": instances_digest(data.instances),
+        "validation": instances_digest(data.validation),
     }
-    picks = top_score_picks(data.points)
-    if row.learns_from is not None:
-        _measure(row.learns_from, data, out, base, quiet=quiet)
-        picks = read_picks(_folder_of(row.learns_from, out, base.seed))
-    if row.trains:
-        judge = None
-        if row.segments:
-            judge = validation_judge(data.validation, data.images, config, data.points, quiet=quiet)
-        learnt = learned if row.learns_from is None else _with_fixed(learned, picks)
-        model = run_session(learnt, folder, config, inputs=inputs, options=options).model
-        if config.training.mode != "top-score":
-            picks = choose(model, learned, config, options=options)
-            write_picks(folder, picks)
-        if judge is not None:
-            figures["validation"] = judge(model)
-    figures["labels"] = _label_figures(data, learned, picks, config)
-    write_kept(folder, figures, origin)
-    return figures
-
-
-def _config_of(row: Row, base: Config) -> Config:
-    """The settings of a row."""
-    longer = {"training": {"epochs": base.training.epochs * row.epochs_factor}}
-    return with_changes(with_changes(base, row.changes), longer)
-
-
-def _folder_of(row: Row, out: Path, seed: int) -> Path:
-    name = f"{row.label}-seed-{seed}".replace(" ", "-").replace("(", "").replace(")", "")
-    return out / "rows" / name.lower()
-
-
-def _with_fixed(learned: TrainingData, picks: dict[int, tuple[int, float]]) -> TrainingData:
-    """Only the picks, with a digest of them, so that a session of other picks is not resumed."""
-    chosen = json.dumps(sorted((key, index) for key, (index, _) in picks.items()))
-    digest = hashlib.sha256(chosen.encode()).hexdigest()
-    return replace(fix_picks(learned, picks), digests=learned.digests | {"picks": digest})
-
-
-def _label_figures(
-    data: BenchData, learned: TrainingData, picks: dict[int, tuple[int, float]], config: Config
-) -> dict[str, Any]:
-    """Figures of the labels and of the rules without a model."""
-    quality = evaluate_labels(
-        label_document(data.points, learned.store, picks, max_proposals=config.data.max_proposals),
-        data.instances,
-        learned.store,
-    )
+    environment = describe_environment(config, inputs={}, digests=digests)
+    settings = {key: setting_of(config, key) for key in differences(config, Config())}
+    segmenter_seeds = min(2, options.seeds) if options.segmenter_seeds is None else options.segmenter_seeds
     return {
-        pick: quality[pick]
-        for pick in ("selected", "top_score", "largest_alone", "oracle")
-        if pick in quality
-    } | {"share_closed": quality.get("share_closed")}
-
-
-def _table_rows(row: Row, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Table rows of a measured row: one, or one per rule without a model."""
-    simulated = row.source == "simulated"
-    picks = {row.label: "selected"}
-    if not row.trains:
-        picks = {
-            f"top score ({row.source})": "top_score",
-            f"largest alone ({row.source})": "largest_alone",
-            f"oracle ({row.source})": "oracle",
-        }
-    return [
-        {"label": label, "simulated": simulated, "metrics": _metrics(results, pick)}
-        for label, pick in picks.items()
-    ]
-
-
-def _metrics(results: list[dict[str, Any]], pick: str) -> dict[str, Any]:
-    """Figures of one pick over all seeds, by name."""
-    labels = [result["labels"][pick] for result in results]
-    names = {"all": "mask mIoU"} | {size: f"mask mIoU {size}" for size in _SIZES[1:]}
-    values = {name: [found["mask_miou"][size] for found in labels] for size, name in names.items()}
-    values["box mIoU"] = [found["box_miou"]["all"] for found in labels]
-    measured = [result["validation"] for result in results if "validation" in result]
-    if measured:
-        values |= {metric: [found[metric] for found in measured] for metric in ("AP", "AP50", "AP75")}
-    return {name: _summary(items) for name, items in values.items()}
-
-
-def _summary(values: list[float | None]) -> dict[str, Any]:
-    """Mean, spread (sample deviation) and values over seeds."""
-    present = [value for value in values if value is not None]
-    return {
-        "mean": statistics.fmean(present) if present else None,
-        "spread": statistics.stdev(present) if len(present) > 1 else 0.0,
-        "values": values,
+        "format": FORMAT,
+        "name": name,
+        "data": data.folder.resolve().name,
+        "source": bench.source,
+        "simulated": bench.source == "simulated",
+        "seeds": [config.seed + number for number in range(options.seeds)],
+        "segmenter_seeds": min(segmenter_seeds, options.seeds),
+        "segmenter_epochs": bench.segmenter_epochs,
+        "clicks": len(data.points),
+        "images": len(data.points.images),
+        "validation_images": len(data.validation.images),
+        "settings": settings,
+        "command": command_of(name, data.folder.resolve().name, bench, options, settings),
+        **{key: environment[key] for key in ("sapnet", "commit", "python", "packages", "digests")},
     }
+
+
+def command_of(name: str, data: str, bench: Bench, options: BenchOptions, settings: Mapping[str, Any]) -> str:
+    """Return the command that measures a table, with every setting that is not the default's.
+
+    Args:
+        name: The experiment.
+        data: Name of the data set's folder.
+        bench: The benchmark.
+        options: Its options.
+        settings: Dotted keys that differ from the defaults, with their values.
+    """
+    words = [f"sapnet bench {name} --data DATA/{data} --out OUT --source {bench.source}"]
+    words.append(f"--seeds {options.seeds}")
+    if options.segmenter_seeds is not None:
+        words.append(f"--segmenter-seeds {options.segmenter_seeds}")
+    words.append(f"--segmenter-epochs {bench.segmenter_epochs}")
+    for key, value in settings.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words.append(f"'{key}={text}'" if " " in text else f"{key}={text}")
+    return " ".join(words)
+
+
+def _refuse_unfit(name: str, options: BenchOptions) -> None:
+    known = [*EXPERIMENTS, BAGS_NAME]
+    problems = []
+    if name not in known:
+        problems.append(f"no experiment {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+    if options.source not in SOURCES:
+        problems.append(f"--source: expected {', '.join(SOURCES)}, got {options.source!r}")
+    if name == BAGS_NAME and options.seeds != 1:
+        problems.append(f"{name} trains nothing: leave out --seeds {options.seeds}")
+    if name != BAGS_NAME and options.every != 1:
+        problems.append(f"{name} trains on all images: --every {options.every} is for {BAGS_NAME}")
+    if problems:
+        raise InputError("the command line", problems)

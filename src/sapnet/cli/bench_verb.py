@@ -6,8 +6,14 @@ import argparse
 from pathlib import Path
 
 from sapnet.cli.closing import bench_lines
-from sapnet.cli.verb_parser import VerbParser, whole_number
+from sapnet.cli.verb_parser import VerbParser, one_of, whole_number
 from sapnet.cli.verbs import Outcome, config_of
+
+SOURCES = ("simulated", "builtin", "regions")
+"""Those of ``sapnet.bench.rows``, kept here so that ``--help`` need not load it."""
+TABLES = ("stages", "components", "box-mining", "positives-negatives", "part-problem")
+TABLES += ("prompts", "budget", "retrain", "presets", "bags")
+"""Those of ``sapnet.bench.tables``, likewise."""
 
 
 def add_bench_options(parser: VerbParser) -> None:
@@ -16,18 +22,23 @@ def add_bench_options(parser: VerbParser) -> None:
     Args:
         parser: Receives them.
     """
-    parser.add_argument("name", metavar="NAME", help="benchmark to run")
+    parser.add_argument("name", metavar="NAME", help=f"table to measure: {', '.join(TABLES)}")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--seeds", type=whole_number(1), default=1, metavar="N", help="number of seeds (default: 1)"
+    numbers = (
+        ("--seeds", 1, 1, "with how many seeds labels are measured (default: 1)"),
+        ("--segmenter-seeds", 0, None, "with how many of them AP is measured (default: 2 at most)"),
+        ("--segmenter-epochs", 1, None, "epochs of what trains a segmenter (default: 2 x training.epochs)"),
+        ("--every", 1, 1, "of bags: measure on every N-th image only (default: 1, all)"),
     )
+    for name, least, default, text in numbers:
+        parser.add_argument(name, type=whole_number(least), default=default, metavar="N", help=text)
     parser.add_argument(
-        "--every",
-        type=whole_number(1),
-        default=1,
-        metavar="N",
-        help="of bags: measure on every N-th image only (default: 1, all)",
+        "--source",
+        type=one_of(SOURCES),
+        default="simulated",
+        metavar="|".join(SOURCES),
+        help="where proposals come from; simulated ones are drawn from ground truth (default)",
     )
 
 
@@ -40,7 +51,10 @@ def bench(args: argparse.Namespace) -> Outcome:
         name=args.name,
         data=args.data,
         out=args.out,
+        source=args.source,
         seeds=args.seeds,
+        segmenter_seeds=args.segmenter_seeds,
+        segmenter_epochs=args.segmenter_epochs,
         every=args.every,
         config=config,
         quiet=args.quiet,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sapnet.bench import run_bench
+from sapnet.bench import BenchOptions, run_bench
 from sapnet.config import Config
 
 
@@ -15,22 +15,29 @@ def bench(
     out: Path,
     config: Config,
     *,
+    source: str = "simulated",
     seeds: int = 1,
+    segmenter_seeds: int | None = None,
+    segmenter_epochs: int | None = None,
     every: int = 1,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Measure baselines on one data set (``sapnet bench``).
+    """Measure a table of baselines on one data set (``sapnet bench``).
 
     Args:
-        name: One of ``sapnet.bench.EXPERIMENTS``.
+        name: One of ``sapnet.bench.EXPERIMENTS``, or ``bags``.
         data: Folder with ``points_train.json``, ``instances_train.json``, ``instances_val.json``.
-        out: Folder for rows, stores and ``bench.json``.
+        out: Folder for proposals, trainings, figures and ``bench.json``; experiments may share it.
         config: Settings that the rows change.
-        seeds: How many seeds, from ``config.seed`` on.
+        source: Where the proposals come from: ``simulated``, ``builtin`` or ``regions``.
+        seeds: With how many seeds labels are measured, from ``config.seed`` on.
+        segmenter_seeds: With how many of them AP is measured; None: with two at most.
+        segmenter_epochs: Epochs of what trains a segmenter; None: twice ``training.epochs``.
         every: Of ``bags``: measure on every so manieth image only.
         quiet: Show no progress.
 
     Returns:
         The content of ``bench.json``.
     """
-    return run_bench(name, Path(data), Path(out), config, seeds=seeds, quiet=quiet, every=every)
+    options = BenchOptions(source, seeds, segmenter_seeds, segmenter_epochs, every, quiet)
+    return run_bench(name, Path(data), Path(out), config, options)

@@ -1,0 +1,253 @@
+"""The experiments by name: which rows their tables have.
+
+A row's figures depend on nothing but the row, its seed, the benchmark's settings and the data, so rows of
+different experiments that say the same are measured once (``bench/measuring.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sapnet.bench.forms import (
+    BOX_MINING,
+    GUIDANCE,
+    MULTI_MASK,
+    PAPER,
+    REFINEMENT,
+    REGIONS,
+    RELEASED,
+    SINGLE_MIL,
+    sections_of,
+)
+from sapnet.bench.rows import Clicks, Row, Source, merged
+from sapnet.config import Config
+
+_TOP_SCORE = Row("SAM-top1", labels="top-score")
+_ORACLE = Row("best proposal", labels="oracle")
+_TRUTH = Row("full supervision", labels="truth", segmenter="fixed", source="ground-truth")
+
+
+def _stages(source: Source, config: Config) -> tuple[Row, ...]:
+    return (
+        Row("SAM-top1", labels="top-score", segmenter="fixed"),
+        Row("largest that covers no other click", labels="largest-alone"),
+        Row("single MIL, two-stage", segmenter="fixed", changes=SINGLE_MIL),
+        Row("SAPNet, two-stage", segmenter="fixed"),
+        Row("SAPNet, end to end", labels="end-to-end", segmenter="end-to-end"),
+        _ORACLE,
+        _TRUTH,
+    )
+
+
+def _components(source: Source, config: Config) -> tuple[Row, ...]:
+    single = Row("single MIL", changes=SINGLE_MIL, segmenter="end-to-end")
+    return (
+        single,
+        *_paper_chain("paper"),
+        *_paper_chain("released"),
+        *_default_chain(config),
+        _TOP_SCORE,
+        _ORACLE,
+    )
+
+
+def _paper_chain(form: str) -> tuple[Row, ...]:
+    """The steps of table 4 in one of the two forms; the first row is the single MIL of the table."""
+    base = SINGLE_MIL
+    if form == "released":
+        base = merged(SINGLE_MIL, RELEASED)
+    guided = merged(base, GUIDANCE)
+    refined = merged(guided, REFINEMENT)
+    generated = merged(refined, REGIONS)
+    mined = merged(generated, BOX_MINING)
+    first = () if form == "paper" else (Row(f"{form}: single MIL", changes=base, group=form),)
+    return (
+        *first,
+        Row(f"{form}: + PDG", changes=guided, group=form),
+        Row(f"{form}: + second MIL", changes=refined, group=form),
+        Row(f"{form}: + PNPG", changes=generated, group=form),
+        Row(f"{form}: + BMS", changes=mined, group=form),
+        *_alternates(form, mined),
+    )
+
+
+def _alternates(form: str, mined: dict[str, object]) -> tuple[Row, ...]:
+    """Alternates teach the segmentation branch alone, so both rows are trained end to end."""
+    group = f"{form}, end to end"
+    return (
+        Row(f"{form}: + BMS, end to end", "end-to-end", "end-to-end", mined, group=group),
+        Row(f"{form}: + MPS, end to end", "end-to-end", "end-to-end", merged(mined, MULTI_MASK), group=group),
+    )
+
+
+def _default_chain(config: Config) -> tuple[Row, ...]:
+    """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
+    steps = [SINGLE_MIL]
+    stages = (("mil_head",), ("guidance",), ("picking",), ("refinement", "regions"))
+    for sections in (*stages, ("box_mining", "multi_mask", "agreement")):
+        steps.append(merged(steps[-1], sections_of(config, *sections)))
+    names = (
+        "features of the backbone, inside the mask",
+        "+ guidance by masks, exponent 3",
+        "+ picks by class, size and score",
+        "+ second MIL and its regions",
+        "+ box mining that respects neighbours",
+    )
+    rows = [
+        Row(f"default: {name}", changes=step, group="default")
+        for name, step in zip(names, steps[1:], strict=True)
+    ]
+    return (*rows, Row("default, end to end", "end-to-end", "end-to-end", group="default, end to end"))
+
+
+def _box_mining(source: Source, config: Config) -> tuple[Row, ...]:
+    pairs = [(high, low) for high in (0.5, 0.6, 0.7) for low in (0.3, 0.4)]
+    return (
+        Row("none", changes={"model": {"box_mining": {"enabled": False}}}),
+        *(
+            Row(
+                f"T_min1 {high}, T_min2 {low}",
+                changes=merged(
+                    BOX_MINING,
+                    {"model": {"box_mining": {"overlap_threshold": high, "containing_threshold": low}}},
+                ),
+            )
+            for high, low in pairs
+        ),
+    )
+
+
+def _positives_negatives(source: Source, config: Config) -> tuple[Row, ...]:
+    cases = {
+        "neither": (False, False),
+        "positives": (True, False),
+        "negatives": (False, True),
+        "positives and negatives": (True, True),
+    }
+    decisive = ("neither", "positives and negatives")
+    return tuple(
+        Row(
+            name,
+            segmenter="fixed" if name in decisive else "none",
+            changes={"model": {"regions": {"positives": positives, "negatives": negatives}}},
+        )
+        for name, (positives, negatives) in cases.items()
+    )
+
+
+def _part_problem(source: Source, config: Config) -> tuple[Row, ...]:
+    return (
+        Row("single MIL", changes=SINGLE_MIL),
+        Row("SAPNet, paper's stages", changes=PAPER),
+        Row("SAPNet"),
+        _TOP_SCORE,
+        _ORACLE,
+    )
+
+
+_NOISE = (0.05, 0.1, 0.2, 0.4)
+_WRONG = (0.05, 0.1, 0.2, 0.4)
+
+
+def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
+    kinds = {
+        "quasi-centre": Clicks(),
+        "centre": Clicks(kind="center"),
+        "random": Clicks(kind="random"),
+    }
+    rows = [Row(f"{name} points", clicks=clicks, group="points") for name, clicks in kinds.items()]
+    rows += [
+        Row(f"{name} points, SAM-top1", labels="top-score", clicks=clicks, group="points, SAM-top1")
+        for name, clicks in kinds.items()
+    ]
+    if source == "builtin":
+        rows += _prompt_kinds()
+    rows += [
+        Row(f"clicks moved by {share:g} of the object's size", clicks=Clicks(noise=share), group="noise")
+        for share in _NOISE
+    ]
+    rows += [
+        Row(f"wrong class of {share:.0%} of the clicks", clicks=Clicks(wrong_classes=share), group="classes")
+        for share in _WRONG
+    ]
+    return tuple(rows)
+
+
+def _prompt_kinds() -> list[Row]:
+    """What the built-in proposer is asked with; the other sources ask with the click alone."""
+    kinds = {
+        "the click alone": ["point"],
+        "the click, other clicks as negatives": ["point", "point+negatives"],
+        "the click and the box of its best mask": ["point", "box+point"],
+    }
+    return [
+        Row(f"asked with {name}", changes={"proposals": {"builtin": {"prompts": asked}}}, group="asked with")
+        for name, asked in kinds.items()
+    ]
+
+
+_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+
+def _budget(source: Source, config: Config) -> tuple[Row, ...]:
+    ends = (_SHARES[0], _SHARES[2], _SHARES[-1])
+    return tuple(
+        Row(
+            "all images" if share == 1 else f"1/{round(1 / share)} of the images",
+            segmenter="fixed" if share in ends else "none",
+            clicks=Clicks(images=share),
+        )
+        for share in _SHARES
+    )
+
+
+def _retrain(source: Source, config: Config) -> tuple[Row, ...]:
+    return (
+        Row("Mask R-CNN on SAM-top1", labels="top-score", segmenter="mask-rcnn"),
+        Row("Mask R-CNN on SAPNet's labels", segmenter="mask-rcnn"),
+        Row("full supervision", labels="truth", segmenter="mask-rcnn", source="ground-truth"),
+    )
+
+
+def _presets(source: Source, config: Config) -> tuple[Row, ...]:
+    return (
+        _TOP_SCORE,
+        Row("paper", changes=PAPER, segmenter="end-to-end"),
+        Row("default", segmenter="end-to-end"),
+        _ORACLE,
+    )
+
+
+EXPERIMENTS: dict[str, Callable[[Source, Config], tuple[Row, ...]]] = {
+    "stages": _stages,
+    "components": _components,
+    "box-mining": _box_mining,
+    "positives-negatives": _positives_negatives,
+    "part-problem": _part_problem,
+    "prompts": _prompts,
+    "budget": _budget,
+    "retrain": _retrain,
+    "presets": _presets,
+}
+"""Rows of every experiment that trains, for a source and some settings; not of ``bags``."""
+
+MEANING: dict[str, str] = {
+    "stages": "SAM-top1, two-stage, end to end and full supervision (the paper's tables 1 and 3).",
+    "components": "One stage after the other, in the paper's form, in the released code's, and what the "
+    "default has instead (table 4). Labels are those of a selection trained alone unless a row says end to "
+    "end; alternates (MPS) teach the segmentation branch alone, so they have no effect without it.",
+    "box-mining": "Thresholds of box mining (table 5), on the given settings. The mined box teaches nothing "
+    "where mining follows the refine pass, so all rows pick with the networks of one training.",
+    "positives-negatives": "Generated positives and negatives (table 6), on the given settings.",
+    "part-problem": "Gap and box mIoU (table 7): how much more compact picks are than objects.",
+    "prompts": "Where was clicked, what the proposer is asked with, and what happens when clicks are moved "
+    "(a normal displacement in x and in y, as a share of the root of the box's area) or have a wrong class. "
+    "The simulated SAM answers a click beside the object as if it were on its nearest pixel.",
+    "budget": "Growing numbers of clicked images, nested for each seed, all trained for the same number of "
+    "steps. Differences are on the images that both rows have.",
+    "retrain": "torchvision's Mask R-CNN on exported labels and on ground truth, the same schedule, all but "
+    "the ImageNet backbone from random weights.",
+    "presets": "The paper's form of every stage (`-c paper`) beside the default, on the same backbone, "
+    "images and schedule.",
+}
+"""What each table shows, for people."""
