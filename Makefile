@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench
+.PHONY: help setup demo test lint format bench results
 
 PYTHON ?= python3
 VENV := .venv
@@ -51,3 +51,6 @@ format: $(READY) ## rewrite the files in the project's style
 bench: $(READY) ## make bench ARGS="NAME --data DIR --out DIR --seeds 3"
 	@test -n "$(ARGS)" || { echo 'usage: make bench ARGS="NAME --data DIR --out DIR [--seeds N]"' >&2; exit 2; }
 	@$(BIN)/sapnet bench $(ARGS)
+
+results: $(READY) ## docs/results.md from benchmarks/results, after copying what is in ARGS="OUT"
+	@$(BIN)/python benchmarks/results.py $(ARGS)

@@ -29,7 +29,7 @@ SIGNATURES = {
     "predict": "model images out draw device quiet skip_bad",
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",
-    "bench": "name data out seeds every config quiet",
+    "bench": "name data out source seeds segmenter_seeds segmenter_epochs every config quiet",
     "report": "run out points images instances",
     "demo": "out quiet config",
 }
@@ -108,7 +108,8 @@ CALLS = {
         "run", {"points": "points.json", "images": "images", "out": "r", "instances": "gt.json",
                 "val_instances": "val.json", "val_images": "store", "resume": False, "quiet": False, "skip_bad": False}),
     "bench street4 --data images --out b --seeds 3": (
-        "bench", {"name": "street4", "data": "images", "out": "b", "seeds": 3, "every": 1, "quiet": False}),
+        "bench", {"name": "street4", "data": "images", "out": "b", "source": "simulated", "seeds": 3,
+                  "segmenter_seeds": None, "segmenter_epochs": None, "every": 1, "quiet": False}),
     "report runs --out r.html": ("report", {"run": "runs", "points": None, "images": None, "instances": None, "out": "r.html"}),
     "demo --out d": ("demo", {"out": "d", "quiet": False}),
 }  # fmt: skip
@@ -232,6 +233,7 @@ def test_problems_found_by_points_check_give_exit_code_2(pipeline, files, capsys
         ("demo --seed -1", "argument --seed: expected"),
         ("demo --seed x", "argument --seed: expected a whole number >= 0, got 'x'"),
         ("demo --device gpu", "argument --device: expected auto, cpu, cuda or mps, got 'gpu' (did you mean 'cpu'?)"),
+        ("bench x --data . --out x --source sam", "argument --source: expected simulated, builtin or regions, got 'sam'"),
         ("bench x --data . --out x --seeds 0", "argument --seeds: expected a whole number >= 1, got '0'"),
         ("evaluate --protocol yolo", "argument --protocol: expected coco or voc, got 'yolo'"),
         ("", "the following arguments are required: VERB"),

@@ -54,7 +54,9 @@ OPTIONS = {
     },
     "train": COMMON | SETTINGS | TRAINING | {"--proposals"},
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
-    "bench": COMMON | SETTINGS | {"--data", "--out", "--seeds", "--every"},
+    "bench": COMMON
+    | SETTINGS
+    | {"--data", "--out", "--seeds", "--segmenter-seeds", "--segmenter-epochs", "--source", "--every"},
     "demo": COMMON | SETTINGS | {"--out"},
     "label": COMMON
     | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"}

@@ -1,16 +1,36 @@
-"""The benchmark: what its rows learn from, and that kept figures are only used for what they were measured on."""
+"""The benchmark that trains: what rows share, what is kept, and that rows are what their names say."""
 
 import json
 import shutil
 
 import pytest
 
-from sapnet.bench import EXPERIMENTS, experiments, run_bench
+from sapnet.bench import EXPERIMENTS, BenchOptions, experiments, run_bench, trainings
+from sapnet.bench.changes import with_changes, without_effect
 from sapnet.bench.data import BenchData
-from sapnet.errors import CheckpointError
+from sapnet.bench.forms import PAPER, SINGLE_MIL
+from sapnet.bench.kept import instances_digest
+from sapnet.bench.rows import SOURCES, Clicks, Row
+from sapnet.bench.trainings import as_segmenter
+from sapnet.config import Config
+from sapnet.errors import CheckpointError, InputError
+from sapnet.report import write_report
 from training_builders import tiny_config, write_tiny_data
 
-NAME = "segmenters-simulated"
+QUICK = {
+    "training": {"epochs": 1, "selection_warmup_epochs": 0},
+    "model": {"mil_head": {"hidden_channels": 16}},
+}
+UNMINED = {"model": {"box_mining": {"enabled": False}}}
+ROWS = (
+    Row("SAM-top1", labels="top-score"),
+    Row("picks", segmenter="fixed"),
+    Row("picks, not mined", changes=UNMINED),
+    Row("half the images", clicks=Clicks(images=0.5), group="fewer"),
+    Row("full supervision", labels="truth", segmenter="fixed", source="ground-truth"),
+    Row("end to end", labels="end-to-end", segmenter="end-to-end"),
+)
+OPTIONS = BenchOptions(seeds=2, segmenter_seeds=1, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -23,76 +43,175 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def rows(monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda source, config: ROWS)
+
+
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
-    return out, run_bench(NAME, data, out, tiny_config(), seeds=1, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EXPERIMENTS, "tiny", lambda source, config: ROWS)
+        return out, run_bench("tiny", data, out, tiny_config(**QUICK), OPTIONS)
 
 
 def row_of(content, label):
-    return next(row["metrics"] for row in content["rows"] if row["label"] == label)
+    return next(row for row in content["rows"] if row["label"] == label)
 
 
-def test_the_settings_are_recorded_with_their_values(done):
-    settings = done[1]["settings"]
-    assert settings["data.max_proposals"] == 4
-    assert settings["model.backbone.name"] == "test_efficientnet"
-    assert json.loads((done[0] / NAME / "bench.json").read_text())["settings"] == settings
+def trainings_of(out):
+    return [path.name for path in (out / "trainings").iterdir() if path.is_dir()]
 
 
-def test_a_segmenter_learns_from_sapnet_s_labels_on_the_baselines_schedule(done):
+def test_every_row_has_its_figures_by_seed(done, data):
     out, content = done
-    assert [row["label"] for row in content["rows"]] == [row.label for row in EXPERIMENTS[NAME]]
-    labels, whole = row_of(content, "SAPNet labels (simulated)"), row_of(content, "SAPNet (simulated)")
-    assert labels["mask mIoU"] == whole["mask mIoU"]
-    assert len(labels["AP"]["values"]) == 1
-    folders = [out / "rows" / f"{name}-simulated-seed-0" for name in ("sapnet-labels", "top-score")]
-    settings = [(folder / "config.yaml").read_text() for folder in folders]
-    assert settings[0] == settings[1]
-    digests = [json.loads((folder / "environment.json").read_text())["digests"] for folder in folders]
-    assert set(digests[0]) - set(digests[1]) == {"picks"}
+    assert [row["label"] for row in content["rows"]] == [row.label for row in ROWS]
+    picks = row_of(content, "picks")
+    assert picks["metrics"]["mask mIoU"]["seeds"] == [0, 1]
+    assert picks["metrics"]["AP"]["seeds"] == [0]
+    assert picks["clicks"] == 8
+    assert row_of(content, "half the images")["clicks"] == 4
+    assert {"AP", "AP50", "AP75"} <= set(row_of(content, "full supervision")["metrics"])
+    assert "mask mIoU" not in row_of(content, "full supervision")["metrics"]
+    assert "AP" not in row_of(content, "SAM-top1")["metrics"]
+    place = out / f"tiny-{data.resolve().name}-simulated" / "bench.json"
+    assert json.loads(place.read_text()) == content
+
+
+def test_what_was_run_is_recorded(done, data):
+    content = done[1]
+    assert content["settings"]["data.max_proposals"] == 4
+    assert content["settings"]["training.epochs"] == 1
+    assert content["segmenter_epochs"] == 2
+    assert content["simulated"] is True
+    assert content["digests"]["points"] == BenchData.load(data).points.digest
+    command = content["command"]
+    assert command.startswith(
+        f"sapnet bench tiny --data DATA/{data.name} --out OUT --source simulated --seeds 2"
+    )
+    assert "model.backbone.name=test_efficientnet" in command
+    assert str(data) not in json.dumps(content)
+
+
+def test_rows_that_teach_the_same_share_a_training(done):
+    names = sorted(name.rpartition("-")[0] for name in trainings_of(done[0]))
+    # Both seeds of: the selection of `picks` and of the unmined row (one), half the images, end to end;
+    # one seed of two segmenters on fixed labels.
+    assert names == sorted(
+        [f"selection-only-seed-{seed}" for seed in (0, 0, 1, 1)]
+        + [f"end-to-end-seed-{seed}" for seed in (0, 1)]
+        + ["top-score-seed-0"] * 2
+    )
+
+
+def test_rows_that_share_a_training_may_pick_otherwise(done):
+    mined, unmined = (row_of(done[1], label) for label in ("picks", "picks, not mined"))
+    folders = [done[0] / "labels" / row["kept"][0] for row in (mined, unmined)]
+    kept = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    assert kept[0]["training"] == kept[1]["training"]
+    assert kept[0]["measured_with"] != kept[1]["measured_with"]
+
+
+def test_differences_are_between_the_figures_of_the_rows(done):
+    first, picks, unmined, half, *_ = done[1]["rows"]
+    difference = picks["differences"]["first"]
+    assert difference["of"] == "SAM-top1"
+    gained = picks["metrics"]["mask mIoU"]["mean"] - first["metrics"]["mask mIoU"]["mean"]
+    assert difference["mask mIoU"]["mean"] == pytest.approx(gained, abs=1e-3)
+    assert (
+        difference["mask mIoU"]["low"] <= difference["mask mIoU"]["mean"] <= difference["mask mIoU"]["high"]
+    )
+    assert unmined["differences"]["above"]["of"] == "picks"
+    assert first["differences"] == {}
+    assert set(half["differences"]) == {"first"}
+
+
+def test_segmenters_are_measured_against_full_supervision(done):
+    full = row_of(done[1], "full supervision")["metrics"]["AP"]["mean"]
+    picks = row_of(done[1], "picks")["metrics"]
+    if full:
+        assert picks["AP of full"]["mean"] == pytest.approx(picks["AP"]["mean"] / full)
+    else:
+        assert "AP of full" not in picks
+
+
+def test_fewer_images_are_trained_on_for_as_many_steps(done):
+    out, content = done
+    kept = json.loads(
+        (out / "labels" / row_of(content, "half the images")["kept"][0] / "result.json").read_text()
+    )
+    assert kept["measured_with"]["settings"]["training.epochs"] == 2
+
+
+def test_a_finished_training_keeps_its_model_and_no_checkpoints(done):
+    for name in trainings_of(done[0]):
+        folder = done[0] / "trainings" / name
+        assert (folder / "model.safetensors").exists()
+        assert not (folder / "checkpoints").exists()
 
 
 def test_kept_figures_are_used_again_without_training(data, done, monkeypatch):
     def refuse(*_arguments, **_options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(experiments, "run_session", refuse)
-    other_loader = tiny_config(data={"num_workers": 2})
-    again = run_bench(NAME, data, done[0], other_loader, seeds=1, quiet=True)
+    monkeypatch.setattr(trainings, "run_session", refuse)
+    monkeypatch.setattr("sapnet.bench.measuring.choose", refuse)
+    other_loader = tiny_config(**QUICK, data={"num_workers": 2})
+    again = run_bench("tiny", data, done[0], other_loader, OPTIONS)
     assert again["rows"] == done[1]["rows"]
 
 
-def test_kept_figures_of_other_settings_are_refused(data, done):
-    with pytest.raises(CheckpointError) as refusal:
-        run_bench(NAME, data, done[0], tiny_config(optim={"learning_rate": 0.1}), seeds=1, quiet=True)
-    assert "settings.optim.learning_rate: it was measured with 0.001, now it is 0.1" in str(refusal.value)
+def test_another_experiment_finds_what_it_shares(data, done, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "other", lambda source, config: (Row("renamed", segmenter="fixed"),))
+    before = trainings_of(done[0])
+    found = run_bench("other", data, done[0], tiny_config(**QUICK), OPTIONS)
+    assert trainings_of(done[0]) == before
+    assert found["rows"][0]["metrics"]["AP"] == row_of(done[1], "picks")["metrics"]["AP"]
 
 
-def test_kept_figures_of_other_data_are_refused(data, done, tmp_path):
+def test_changed_ground_truth_is_measured_anew_and_the_training_kept(data, done, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     shutil.copytree(done[0], tmp_path / "out")
     path = tmp_path / "data" / "instances_val.json"
     content = json.loads(path.read_text())
     content["annotations"].pop()
     path.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"digests\.validation"):
-        run_bench(NAME, tmp_path / "data", tmp_path / "out", tiny_config(), seeds=1, quiet=True)
+    again = run_bench("tiny", tmp_path / "data", tmp_path / "out", tiny_config(**QUICK), OPTIONS)
+    assert trainings_of(tmp_path / "out") == trainings_of(done[0])
+    kept = [row_of(content, "picks")["kept"] for content in (again, done[1])]
+    labels, segmenter, other_seed = 0, 1, 2
+    assert kept[0][segmenter] != kept[1][segmenter]
+    assert kept[0][labels] == kept[1][labels]
+    assert kept[0][other_seed] == kept[1][other_seed]
 
 
-def test_figures_that_do_not_say_what_they_were_measured_with_are_refused(data, done, tmp_path):
+def test_damaged_figures_and_picks_are_told(data, done, tmp_path, monkeypatch):
     shutil.copytree(done[0], tmp_path / "out")
-    path = tmp_path / "out" / "rows" / "top-score-simulated-seed-0" / "result.json"
-    content = json.loads(path.read_text())
-    del content["measured_with"]
-    path.write_text(json.dumps(content))
+    folder = tmp_path / "out" / "labels" / row_of(done[1], "picks")["kept"][0]
+    (folder / "picks.json").write_text("{")
+    shutil.rmtree(tmp_path / "out" / "segmenters")
+    with pytest.raises(CheckpointError, match=r"picks\.json\n  no picks of a measured row"):
+        run_bench("tiny", data, tmp_path / "out", tiny_config(**QUICK), OPTIONS)
+    (folder / "result.json").write_text("{}")
     with pytest.raises(CheckpointError, match="does not say what it was measured with"):
-        run_bench(NAME, data, tmp_path / "out", tiny_config(), seeds=1, quiet=True)
+        run_bench("tiny", data, tmp_path / "out", tiny_config(**QUICK), OPTIONS)
+
+
+def test_the_report_shows_labels_differences_and_segmenters(done, data, tmp_path):
+    folder = done[0] / f"tiny-{data.resolve().name}-simulated"
+    page = write_report(folder, tmp_path / "report.html").read_text()
+    for words in (
+        "Labels, tiny on",
+        "simulated proposals",
+        "Differences of the labels",
+        "Segmenters, tiny on",
+    ):
+        assert words in page
+    assert "to the row above" in page
 
 
 def test_the_same_data_have_the_same_digest_and_other_masks_another(data, tmp_path):
-    from sapnet.bench.kept import instances_digest
-
     loaded = BenchData.load(data)
     assert instances_digest(loaded.instances) == instances_digest(loaded.validation)
     shutil.copytree(data, tmp_path / "data")
@@ -104,12 +223,71 @@ def test_the_same_data_have_the_same_digest_and_other_masks_another(data, tmp_pa
     assert instances_digest(BenchData.load(tmp_path / "data").instances) != instances_digest(loaded.instances)
 
 
-@pytest.mark.parametrize("damage", [None, "[[1, 2]]", "{"])
-def test_a_row_whose_picks_are_lost_says_so(data, done, tmp_path, damage):
-    shutil.copytree(done[0], tmp_path / "out")
-    rows = tmp_path / "out" / "rows"
-    shutil.rmtree(rows / "sapnet-labels-simulated-seed-0")
-    path = rows / "sapnet-simulated-seed-0" / "picks.json"
-    path.unlink() if damage is None else path.write_text(damage)
-    with pytest.raises(CheckpointError, match=r"picks\.json\n  no picks of a measured row"):
-        run_bench(NAME, data, tmp_path / "out", tiny_config(), seeds=1, quiet=True)
+def test_what_does_not_fit_is_told_before_anything_is_done(data, tmp_path):
+    config = tiny_config(**QUICK)
+    with pytest.raises(InputError) as refusal:
+        run_bench("stagse", data, tmp_path / "out", config, BenchOptions(source="sam", every=2))
+    assert len(refusal.value.problems) == 3
+    assert "did you mean 'stages'" in refusal.value.problems[0]
+    warm = tiny_config(training={"epochs": 4, "selection_warmup_epochs": 3})
+    with pytest.raises(InputError, match="--segmenter-epochs: 3 must be more"):
+        run_bench("stages", data, tmp_path / "out", warm, BenchOptions(segmenter_epochs=3))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "tiny"])
+def test_every_row_has_a_name_of_its_own_and_valid_settings(name, source):
+    made = EXPERIMENTS[name](source, Config())
+    assert len({row.label for row in made}) == len(made) >= 3
+    for row in made:
+        with_changes(Config(), row.changes)
+        assert row.segmenter in ("none", "end-to-end") or row.labels in ("selection", "truth", "top-score")
+
+
+def test_the_steps_of_the_paper_end_in_the_preset_and_the_replacements_in_the_default():
+    made = {row.label: row for row in EXPERIMENTS["components"]("simulated", Config())}
+    last = with_changes(Config(), made["paper: + MPS, end to end"].changes)
+    assert last == with_changes(Config(), PAPER)
+    ends = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
+    assert ends.model == Config().model
+    first = with_changes(Config(), made["single MIL"].changes).model
+    assert not (first.guidance.enabled or first.refinement.enabled or first.multi_mask.enabled)
+
+
+def test_what_does_not_teach_a_selection_does_not_part_its_trainings():
+    alone = {"training": {"mode": "selection-only"}}
+    base = with_changes(Config(), alone)
+    same = [
+        {"model": {"box_mining": {"enabled": False}}},
+        {"model": {"refinement": {"guide": False}}},
+        {"model": {"multi_mask": {"enabled": False}}},
+        {"proposals": {"name": "regions"}},
+    ]
+    assert all(without_effect(with_changes(base, change)) == without_effect(base) for change in same)
+    others = [
+        {"model": {"box_mining": {"also_after_select": True}}},
+        {"model": {"guidance": {"enabled": False}}},
+        {"model": {"picking": {"size_exponent": 0.0}}},
+        {"seed": 1},
+    ]
+    assert all(without_effect(with_changes(base, change)) != without_effect(base) for change in others)
+    single = with_changes(Config(), {**SINGLE_MIL, **alone})
+    also = with_changes(single, {"model": {"picking": {"size_exponent": 0.5}}})
+    assert without_effect(also) == without_effect(single)
+    joint = with_changes(Config(), {"model": {"multi_mask": {"enabled": False}}})
+    assert without_effect(joint) != without_effect(Config())
+
+
+def test_segmenters_on_fixed_labels_do_not_depend_on_the_selection():
+    assert as_segmenter(with_changes(Config(), PAPER), 8) == as_segmenter(Config(), 8)
+    assert as_segmenter(Config(), 8).training.mode == "top-score"
+
+
+def test_experiments_are_those_of_the_command_line():
+    from sapnet.cli.bench_verb import SOURCES as COMMAND_LINE_SOURCES
+    from sapnet.cli.bench_verb import TABLES
+
+    assert set(TABLES) == {*EXPERIMENTS, "bags"} - {"tiny"}
+    assert COMMAND_LINE_SOURCES == SOURCES
+    assert experiments.BENCH_NAME == "bench.json"

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sapnet.bench import bags, run_bench
+from sapnet.bench import BenchOptions, bags, run_bench
 from sapnet.bench.bags import BagRow, run_bags
 from sapnet.bench.kept import read_kept
 from sapnet.cli.main import main
@@ -168,11 +168,11 @@ def test_what_the_data_lack_is_listed_at_once(tmp_path):
 
 def test_bags_have_no_seeds_and_a_mistyped_name_is_told(data, tmp_path):
     with pytest.raises(InputError, match="leave out --seeds 2"):
-        run_bench("bags", data, tmp_path, CONFIG, seeds=2, quiet=True)
-    with pytest.raises(InputError, match="leave out --every 2"):
-        run_bench("selection-regions", data, tmp_path, CONFIG, seeds=1, quiet=True, every=2)
+        run_bench("bags", data, tmp_path, CONFIG, BenchOptions(seeds=2))
+    with pytest.raises(InputError, match="--every 2 is for bags"):
+        run_bench("stages", data, tmp_path, CONFIG, BenchOptions(every=2))
     with pytest.raises(InputError, match="did you mean 'bags'"):
-        run_bench("bag", data, tmp_path, CONFIG, seeds=1, quiet=True)
+        run_bench("bag", data, tmp_path, CONFIG, BenchOptions())
 
 
 def test_a_store_has_a_report_with_its_bags(data, done, tmp_path, capsys):

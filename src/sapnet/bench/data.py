@@ -15,9 +15,11 @@ from sapnet.build_proposer import build_proposer
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
-from sapnet.engine.session import TrainingData
+from sapnet.engine.enhancing import enhance, origin_of_boxes
+from sapnet.engine.session import SessionOptions, TrainingData
 from sapnet.errors import DataError
 from sapnet.progress import Progress
+from sapnet.proposals.boxed import BoxedProposer
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
@@ -108,6 +110,8 @@ def proposals_of(
         The finished store.
     """
     proposer = proposer_of(source, data.instances, config.seed, config)
+    if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
+        proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet)
     folder = out / store_name(source, proposer, points)
     drawn = source in ("simulated", "ground-truth")
     with (
@@ -122,6 +126,18 @@ def proposals_of(
             progress=lambda done, _total, _proposals: progress.reach(done),
             workers=1 if drawn else config.data.num_workers + 1,
         )
+
+
+def _with_learned_boxes(
+    proposer: Proposer, data: BenchData, points: PointSet, out: Path, config: Config, *, quiet: bool
+) -> Proposer:
+    """Learn a box for every click, or find them learned, and let the proposer ask with them."""
+    origin = origin_of_boxes(config)
+    folder = out / f"boxes-{digest_of({'origin': origin, 'points': points.digest})}"
+    options = SessionOptions(resume=True, quiet=quiet)
+    with alone(folder):
+        boxes = enhance(points, data.images, folder, config, inputs={"images": data.images}, options=options)
+    return BoxedProposer(proposer, boxes.boxes, origin={**origin, "digest": boxes.digest})
 
 
 def store_name(source: Source, proposer: Proposer, points: PointSet, *, every: int = 1) -> str:

@@ -45,7 +45,10 @@ RELEASED: Settings = {
             "exponent": 1 / 64,
             "apply_to": "logits",
         },
-        "regions": {"scale_factors": [round(0.01 * step, 2) for step in range(1, 16)]},
+        "regions": {
+            "scale_factors": [round(0.01 * step, 2) for step in range(1, 16)],
+            "part_min_area": 4096.0,
+        },
         "box_mining": {
             "candidate_order": "proposer-score",
             "containing_tolerance": 2.0,

@@ -8,40 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sapnet.bench.data import BenchData
-from sapnet.config import Config
 from sapnet.config_loader import leaves
 from sapnet.data.annotations import InstanceSet
 from sapnet.data.atomic import write_json_atomic
-from sapnet.engine.run_folder import MAY_DIFFER
-from sapnet.engine.session import TrainingData
 from sapnet.errors import CheckpointError
 
 RESULT_NAME = "result.json"
 PICKS_NAME = "picks.json"
 _ORIGIN = "measured_with"
-
-
-def origin_of(
-    data: BenchData, learned: TrainingData, config: Config, picker: Config | None = None
-) -> dict[str, Any]:
-    """Describe everything that the figures of a row depend on.
-
-    Args:
-        data: The data set.
-        learned: Clicks and proposals of the row.
-        config: Settings of the row.
-        picker: Settings of the row whose picks it learns from, if any.
-
-    Returns:
-        ``settings``, ``picker`` and ``digests``, JSON-able.
-    """
-    digests = {"instances": instances_digest(data.instances), "validation": instances_digest(data.validation)}
-    return {
-        "settings": config.model_dump(mode="json"),
-        "picker": None if picker is None else picker.model_dump(mode="json"),
-        "digests": dict(learned.digests) | digests,
-    }
 
 
 def instances_digest(instances: InstanceSet) -> str:
@@ -69,7 +43,7 @@ def read_kept(folder: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Args:
         folder: Of the row with one seed.
-        origin: As ``origin_of`` gives it.
+        origin: Everything that the figures depend on, JSON-able: settings, digests.
 
     Returns:
         The figures; None if there are none.
@@ -92,7 +66,7 @@ def read_kept(folder: Path, origin: Mapping[str, Any]) -> dict[str, Any] | None:
     problems = [
         f"{key}: it was measured with {before.get(key)}, now it is {now.get(key)}"
         for key in [*now, *(key for key in before if key not in now)]
-        if before.get(key) != now.get(key) and not _may_differ(key)
+        if before.get(key) != now.get(key)
     ]
     if problems:
         raise CheckpointError(str(path), [*problems, advice])
@@ -105,7 +79,7 @@ def write_kept(folder: Path, figures: Mapping[str, Any], origin: Mapping[str, An
     Args:
         folder: Of the row with one seed.
         figures: JSON-able figures.
-        origin: As ``origin_of`` gives it.
+        origin: As in ``read_kept``.
     """
     write_json_atomic(folder / RESULT_NAME, {**figures, _ORIGIN: dict(origin)})
 
@@ -142,8 +116,3 @@ def read_picks(folder: Path) -> dict[int, tuple[int, float]]:
     except (OSError, ValueError, TypeError) as error:
         advice = "remove this folder to measure the row anew"
         raise CheckpointError(str(path), [f"no picks of a measured row: {error}; {advice}"]) from error
-
-
-def _may_differ(key: str) -> bool:
-    section, _, setting = key.partition(".")
-    return section in ("settings", "picker") and setting in MAY_DIFFER

@@ -22,6 +22,8 @@ from sapnet.models.backbone import Backbone
 _ANCHOR_SIZES = ((16,), (32,), (64,), (128,), (256,))
 """Half of torchvision's: images are brought to about half of its 800 pixels."""
 _MASK_THRESHOLD = 0.5
+_PROPOSED_REGIONS = 500
+"""Regions per image that reach the heads (torchvision: 2000 and 1000)."""
 _SAMPLED_REGIONS = 128
 """Regions per image that teach the heads (torchvision: 512)."""
 
@@ -86,6 +88,8 @@ def build_mask_rcnn(config: Config, *, num_classes: int) -> MaskRCNN:
         image_std=list(data.std),
         rpn_anchor_generator=AnchorGenerator(_ANCHOR_SIZES, ratios),
         box_batch_size_per_image=_SAMPLED_REGIONS,
+        rpn_post_nms_top_n_train=_PROPOSED_REGIONS,
+        rpn_post_nms_top_n_test=_PROPOSED_REGIONS,
     )
 
 

@@ -103,10 +103,11 @@ def _default_chain(config: Config) -> tuple[Row, ...]:
 def _box_mining(source: Source, config: Config) -> tuple[Row, ...]:
     pairs = [(high, low) for high in (0.5, 0.6, 0.7) for low in (0.3, 0.4)]
     return (
-        Row("none", changes={"model": {"box_mining": {"enabled": False}}}),
+        Row("none", segmenter="fixed", changes={"model": {"box_mining": {"enabled": False}}}),
         *(
             Row(
                 f"T_min1 {high}, T_min2 {low}",
+                segmenter="fixed" if (high, low) == (0.6, 0.3) else "none",
                 changes=merged(
                     BOX_MINING,
                     {"model": {"box_mining": {"overlap_threshold": high, "containing_threshold": low}}},
@@ -137,9 +138,9 @@ def _positives_negatives(source: Source, config: Config) -> tuple[Row, ...]:
 
 def _part_problem(source: Source, config: Config) -> tuple[Row, ...]:
     return (
-        Row("single MIL", changes=SINGLE_MIL),
+        Row("single MIL", segmenter="fixed", changes=SINGLE_MIL),
         Row("SAPNet, paper's stages", changes=PAPER),
-        Row("SAPNet"),
+        Row("SAPNet", segmenter="fixed"),
         _TOP_SCORE,
         _ORACLE,
     )
@@ -155,7 +156,10 @@ def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
         "centre": Clicks(kind="center"),
         "random": Clicks(kind="random"),
     }
-    rows = [Row(f"{name} points", clicks=clicks, group="points") for name, clicks in kinds.items()]
+    rows = [
+        Row(f"{name} points", segmenter="fixed", clicks=clicks, group="points")
+        for name, clicks in kinds.items()
+    ]
     rows += [
         Row(f"{name} points, SAM-top1", labels="top-score", clicks=clicks, group="points, SAM-top1")
         for name, clicks in kinds.items()
@@ -163,11 +167,21 @@ def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
     if source == "builtin":
         rows += _prompt_kinds()
     rows += [
-        Row(f"clicks moved by {share:g} of the object's size", clicks=Clicks(noise=share), group="noise")
+        Row(
+            f"clicks moved by {share:g} of the object's size",
+            segmenter="fixed" if share == _NOISE[-1] else "none",
+            clicks=Clicks(noise=share),
+            group="noise",
+        )
         for share in _NOISE
     ]
     rows += [
-        Row(f"wrong class of {share:.0%} of the clicks", clicks=Clicks(wrong_classes=share), group="classes")
+        Row(
+            f"wrong class of {share:.0%} of the clicks",
+            segmenter="fixed" if share == _WRONG[-1] else "none",
+            clicks=Clicks(wrong_classes=share),
+            group="classes",
+        )
         for share in _WRONG
     ]
     return tuple(rows)
@@ -180,10 +194,13 @@ def _prompt_kinds() -> list[Row]:
         "the click, other clicks as negatives": ["point", "point+negatives"],
         "the click and the box of its best mask": ["point", "box+point"],
     }
-    return [
+    rows = [
         Row(f"asked with {name}", changes={"proposals": {"builtin": {"prompts": asked}}}, group="asked with")
         for name, asked in kinds.items()
     ]
+    learned = {"boxes": "enhancer", "builtin": {"prompts": ["point", "box+point"]}}
+    name = "asked with the click and the enhancer's box"
+    return [*rows, Row(name, changes={"proposals": learned}, group="asked with")]
 
 
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)

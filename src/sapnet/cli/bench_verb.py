@@ -11,8 +11,10 @@ from sapnet.cli.verbs import Outcome, config_of
 
 SOURCES = ("simulated", "builtin", "regions")
 """Those of ``sapnet.bench.rows``, kept here so that ``--help`` need not load it."""
-TABLES = ("stages", "components", "box-mining", "positives-negatives", "part-problem")
-TABLES += ("prompts", "budget", "retrain", "presets", "bags")
+TABLES = (
+    *("stages", "components", "box-mining", "positives-negatives", "part-problem"),
+    *("prompts", "budget", "retrain", "presets", "bags"),
+)
 """Those of ``sapnet.bench.tables``, likewise."""
 
 

@@ -1,4 +1,4 @@
-"""The report of a benchmark: one table of means and spreads over seeds, or the tables of ``bags``."""
+"""The report of a benchmark: means, spreads and paired differences over seeds, or the tables of ``bags``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.errors import InputError
-from sapnet.report.bags import Section, benchmark_sections
+from sapnet.evaluation.bench_tables import bench_tables
+from sapnet.report.bags import Section, benchmark_sections, drawn_tables
 from sapnet.report.figures import bar_chart
 from sapnet.report.markup import NOTHING, section, table
 from sapnet.report.pictures import Album
 from sapnet.report.run_contents import read_object
 
 BENCH_FILE = "bench.json"
+FORMAT = 2
+"""Of benchmarks with paired differences (``sapnet.bench``)."""
 
 
 def bench_sections(folder: Path) -> tuple[str, list[Section]]:
@@ -23,7 +26,8 @@ def bench_sections(folder: Path) -> tuple[str, list[Section]]:
         folder: Holds ``bench.json``: ``name``, ``rows`` (each ``label`` and ``metrics``: name to
             ``mean``, ``spread``, ``values``), and anything else worth recording. ``simulated`` or
             ``proposer: simulated``, of the benchmark or of a row, marks simulated proposals. With
-            ``tables`` it is the experiment ``bags``.
+            ``tables`` it is the experiment ``bags``; with ``format`` it has all that
+            ``evaluation.bench_tables`` shows.
 
     Raises:
         InputError: The file is damaged or has no rows.
@@ -37,6 +41,9 @@ def bench_sections(folder: Path) -> tuple[str, list[Section]]:
     name = str(content.get("name", folder.name))
     if "tables" in content:
         return f"Benchmark {name} on {content['data']}", benchmark_sections(content, Album())
+    if content.get("format") == FORMAT:
+        title = f"Benchmark {name} on {content['data']}, proposals: {content['source']}"
+        return title, _paired_sections(content, rows)
     words = ", simulated proposals" if _simulated(content) else ""
     metrics = list(dict.fromkeys(key for row in rows for key in row.get("metrics", {})))
     table_rows = [
@@ -51,11 +58,27 @@ def bench_sections(folder: Path) -> tuple[str, list[Section]]:
         if (bars := _bars(rows, content, metric))
     ]
     sections: list[Section] = [("results", "Results", section("results", f"Results{words}", *parts))]
+    return f"Benchmark {name}", [*sections, *_record(content)]
+
+
+def _paired_sections(content: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> list[Section]:
+    """The tables of a benchmark with paired differences, and charts of its first figures."""
+    charts = [
+        bar_chart(f"{metric} of {what}", bars, largest=_largest(bars), distinct=False)
+        for metric, what in (("mask mIoU", "the labels"), ("AP", "segmenters"))
+        if (bars := _bars(rows, content, metric))
+    ]
+    tables = drawn_tables(bench_tables(content))
+    results = section("results", "Results", *tables[:1], *charts, *tables[1:])
+    return [("results", "Results", results), *_record(content)]
+
+
+def _record(content: Mapping[str, Any]) -> list[Section]:
     other = [[key, str(value)] for key, value in content.items() if key not in ("name", "rows")]
-    if other:
-        record = table("Record of the benchmark", ["", "Value"], other)
-        sections.append(("settings", "What was run", section("settings", "What was run", record)))
-    return f"Benchmark {name}", sections
+    if not other:
+        return []
+    record = table("Record of the benchmark", ["", "Value"], other)
+    return [("settings", "What was run", section("settings", "What was run", record))]
 
 
 def _simulated(content: Mapping[str, Any]) -> bool:

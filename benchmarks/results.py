@@ -1,0 +1,36 @@
+"""Write docs/results.md from benchmarks/results/*.json; first copy what benchmarks have measured.
+
+python benchmarks/results.py [OUT ...]   # OUT: the --out of `sapnet bench`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sapnet.bench.results_page import committed_name, results_page
+from sapnet.data.atomic import write_json_atomic, write_text_atomic
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main(folders: list[str]) -> None:
+    """Copy and write.
+
+    Args:
+        folders: Where benchmarks have written to.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    for folder in folders:
+        for path in sorted(Path(folder).glob("*/bench.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if "source" in content:  # `bags` has tables of its own
+                write_json_atomic(RESULTS / committed_name(content), content, indent=1)
+                print(f"{path} -> {RESULTS.name}/{committed_name(content)}")
+    write_text_atomic(ROOT / "docs" / "results.md", results_page(RESULTS))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

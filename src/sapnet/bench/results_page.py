@@ -1,0 +1,101 @@
+"""``docs/results.md``: every table that there is to measure, from the committed files of those that were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sapnet.bench.rows import Source
+from sapnet.bench.tables import EXPERIMENTS, MEANING
+from sapnet.config import Config
+from sapnet.errors import DataError
+from sapnet.evaluation.bag_tables import as_markdown
+from sapnet.evaluation.bench_tables import bench_tables
+
+PLANNED: dict[tuple[str, Source], tuple[str, ...]] = {
+    ("street4", "simulated"): tuple(EXPERIMENTS),
+    ("street4", "builtin"): tuple(EXPERIMENTS),
+    ("voc20", "simulated"): ("stages", "components", "presets"),
+    ("voc20", "builtin"): ("stages", "components", "presets"),
+}
+"""Which experiments are to be measured on which data with which proposals."""
+
+_SCHEDULE = "-c configs/street4.yaml training.epochs=4"
+_NAMES = {"simulated": "simulated SAM", "builtin": "built-in proposer", "regions": "`regions`"}
+_HEAD = """# Results
+
+Written by `make results` from `benchmarks/results/*.json`; do not edit. `DATA` holds the data sets
+(street4: 334 photographs of four classes for training and 297 for validation; voc20: 270 and 243 of
+twenty), `OUT` is any folder, which all commands should share: proposals, trainings and labels that tables
+have in common are made once, and the same command goes on where it was stopped. `make results ARGS=OUT`
+then copies the figures and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
+get along with one `OUT`.
+
+*Simulated* SAM draws its proposals from ground truth, with the ambiguity of SAM's; such figures measure the
+selection, not a proposer. AP is of the validation images, mask mIoU of the labels of the training images.
+Ground truth teaches the rows of full supervision and nothing else.
+"""
+
+
+def results_page(folder: Path) -> str:
+    """Write the page.
+
+    Args:
+        folder: Holds ``EXPERIMENT-DATA-SOURCE.json``, the ``bench.json`` of what has been measured.
+
+    Returns:
+        Markdown; the same for the same files.
+
+    Raises:
+        DataError: A file is no benchmark, or not the one that its name says.
+    """
+    blocks = [_HEAD]
+    for (data, source), names in PLANNED.items():
+        blocks.append(f"## {data}, {_NAMES[source]}\n")
+        blocks += [_experiment(folder, name, data, source) for name in names]
+    return "\n".join(blocks)
+
+
+def committed_name(content: Mapping[str, Any]) -> str:
+    """Return the name of a benchmark's file among the committed ones.
+
+    Args:
+        content: Of its ``bench.json``.
+    """
+    return f"{content['name']}-{content['data']}-{content['source']}.json"
+
+
+def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
+    path = folder / f"{name}-{data}-{source}.json"
+    rows = EXPERIMENTS[name](source, Config())
+    lines = [f"### `{name}`, {data}, {_NAMES[source]}\n", f"{MEANING[name]}\n"]
+    if not path.exists():
+        names = "; ".join(row.label for row in rows)
+        command = f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3 {_SCHEDULE}"
+        lines.append(f"Not measured: {names}. The command:\n\n```\n{command}\n```\n")
+        return "\n".join(lines)
+    content = _read(path)
+    seeds = ", ".join(map(str, content["seeds"]))
+    lines.append(
+        f"{content['images']} images, {content['clicks']} clicks; seeds {seeds}, AP of the first "
+        f"{content['segmenter_seeds']}; commit {content['commit'] or 'unknown'}.\n"
+    )
+    lines.append(f"```\n{content['command']}\n```\n")
+    tables = bench_tables(content, [(row.label, row.segmenter != "none") for row in rows])
+    if any("not measured" in cells for table in tables for cells in table["rows"]):
+        lines.append("The same command measures the rows that are not measured yet.\n")
+    lines.append(as_markdown([{**table, "caption": f"# {table['caption']}"} for table in tables]))
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        named = committed_name(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(str(path), [f"is no bench.json of a table: {error}"]) from error
+    if named != path.name:
+        raise DataError(str(path), [f"holds the figures of {named}"])
+    return content

@@ -1,0 +1,113 @@
+"""The tables of a benchmark that trains, for reports and as Markdown (``bag_tables.as_markdown``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sapnet.evaluation.bag_tables import Table
+
+MISSING = "not measured"
+NOT_WANTED = "\N{EN DASH}"
+_OVERLAP = "mask mIoU"
+_ALWAYS = (_OVERLAP, "share closed", "box mIoU", "Gap")
+_PRECISIONS = ("AP", "AP50", "AP75", "AP of full", "AP50 of full")
+_SIZES = ("small", "medium", "large")
+_NOTE = (
+    "Mean over seeds ± sample deviation. Differences are paired (same seeds, same images), with the interval "
+    "of 95 % of 10,000 bootstrap draws of the images. Share closed: of the distance from the highest "
+    "proposer score to the best proposal."
+)
+
+
+def bench_tables(
+    content: Mapping[str, Any], planned: Sequence[tuple[str, bool]] | None = None
+) -> list[Table]:
+    """Arrange the rows of a benchmark in tables.
+
+    Args:
+        content: Of its ``bench.json``: ``name``, ``data``, ``source``, ``simulated``, ``seeds``,
+            ``segmenter_seeds`` and ``rows`` as ``bench.summary.table_rows`` makes them.
+        planned: Label of every row that the table shall have, and whether AP is wanted of it; rows and
+            figures that are missing say so. None: the rows that are there.
+
+    Returns:
+        ``caption``, ``header``, ``rows`` (cells are text) and ``note`` of: labels, their sizes,
+        differences, and segmenters where AP is wanted of any row.
+    """
+    measured = {row["label"]: row for row in content["rows"]}
+    rows = planned or [(label, row["segmenter"] != "none") for label, row in measured.items()]
+    words = ", simulated proposals" if content["simulated"] else f", proposals: {content['source']}"
+    title = f"{content['name']} on {content['data']}{words}"
+    seeds = len(content["seeds"])
+    labels = [[label, *(_cell(measured.get(label), name, seeds) for name in _ALWAYS)] for label, _ in rows]
+    sizes = [[label, *(_cell(measured.get(label), name, seeds) for name in _SIZES)] for label, _ in rows]
+    tables: list[Table] = [
+        _table(f"Labels, {title}", ["", *_ALWAYS], labels, _NOTE),
+        _table(f"Mask mIoU of the labels by size, {title}", ["", *_SIZES], sizes),
+        _table(
+            f"Differences of the labels' mask mIoU, {title}",
+            ["", "to the row above", "to the first row"],
+            [[label, *_differences(measured.get(label))] for label, _ in rows],
+        ),
+    ]
+    wanted = [label for label, with_precision in rows if with_precision]
+    if wanted and content["segmenter_seeds"]:
+        tables.append(_segmenters(wanted, measured, content, title))
+    return tables
+
+
+def _segmenters(
+    wanted: Sequence[str], measured: Mapping[str, Any], content: Mapping[str, Any], title: str
+) -> Table:
+    full = any("AP of full" in row["metrics"] for row in measured.values())
+    names = _PRECISIONS if full else _PRECISIONS[:3]
+    cells = [
+        [
+            label,
+            *(_cell(measured.get(label), name, content["segmenter_seeds"], MISSING) for name in names),
+            _precision_difference(measured.get(label)),
+        ]
+        for label in wanted
+    ]
+    caption = f"Segmenters, {title} ({content['validation_images']} validation images, "
+    caption += f"{content['segmenter_epochs']} epochs)"
+    return _table(caption, ["", *names, "AP, to the first row"], cells)
+
+
+def _table(caption: str, header: list[str], rows: list[list[str]], note: str = "") -> Table:
+    return {"caption": caption, "header": header, "rows": rows, "note": note}
+
+
+def _cell(row: Mapping[str, Any] | None, name: str, seeds: int, absent: str = NOT_WANTED) -> str:
+    """Mean and spread; the number of seeds where it is not that of the table."""
+    if row is None:
+        return MISSING
+    found = row["metrics"].get(name)
+    if found is None or found["mean"] is None:
+        return absent
+    count = len(found["values"])
+    words = f"{found['mean']:.3f}" + (f" ± {found['spread']:.3f}" if count > 1 else "")
+    return words if count == seeds else f"{words} ({count} of {seeds} seeds)"
+
+
+def _differences(row: Mapping[str, Any] | None) -> list[str]:
+    if row is None:
+        return [MISSING, MISSING]
+    return [_interval(row["differences"].get(key)) for key in ("above", "first")]
+
+
+def _interval(difference: Mapping[str, Any] | None) -> str:
+    found = None if difference is None else difference.get(_OVERLAP)
+    if found is None:
+        return NOT_WANTED
+    return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+
+
+def _precision_difference(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return MISSING
+    found = row["differences"].get("first", {}).get("AP")
+    if found is None:
+        return NOT_WANTED
+    return f"{found['mean']:+.3f}" + (f" ± {found['spread']:.3f}" if len(found["values"]) > 1 else "")

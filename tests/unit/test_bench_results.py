@@ -1,0 +1,149 @@
+"""docs/results.md: what is measured, what is not, and that it is the generator's."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sapnet.bench.paired import ImageSums
+from sapnet.bench.results_page import PLANNED, committed_name, results_page
+from sapnet.bench.rows import Row
+from sapnet.bench.summary import RowResults, table_rows
+from sapnet.bench.tables import EXPERIMENTS
+from sapnet.errors import DataError
+from sapnet.evaluation.bench_tables import MISSING, NOT_WANTED, bench_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def results(label, overlaps, precisions=(), **options):
+    """Two images with two and one object; ``overlaps`` by seed."""
+    found = RowResults(Row(label, **options), "simulated", clicks=3)
+    for seed, values in enumerate(overlaps):
+        found.images[seed] = ImageSums.of([1, 1, 2], values)
+        found.figures[seed] = {"mask mIoU": sum(values) / 3, "small": None}
+    for seed, value in enumerate(precisions):
+        found.figures.setdefault(seed, {})["AP"] = value
+    return found
+
+
+@pytest.fixture
+def content():
+    rows = [
+        results("SAM-top1", [[0.2, 0.4, 0.6], [0.3, 0.3, 0.6]], labels="top-score", segmenter="fixed"),
+        results("SAPNet, two-stage", [[0.5, 0.4, 0.6], [0.6, 0.3, 0.9]], [0.1], segmenter="fixed"),
+        results("full supervision", [], [0.2, 0.4], labels="truth", segmenter="fixed", source="ground-truth"),
+    ]
+    return {
+        "format": 2,
+        "name": "stages",
+        "data": "street4",
+        "source": "simulated",
+        "simulated": True,
+        "seeds": [0, 1],
+        "segmenter_seeds": 2,
+        "segmenter_epochs": 8,
+        "clicks": 3,
+        "images": 2,
+        "validation_images": 5,
+        "commit": "abc",
+        "command": "sapnet bench stages --data DATA/street4",
+        "rows": table_rows(rows),
+    }
+
+
+def test_means_spreads_and_differences_are_those_of_the_seeds(content):
+    first, second, full = content["rows"]
+    assert first["metrics"]["mask mIoU"]["mean"] == pytest.approx(0.4)
+    assert first["metrics"]["small"]["mean"] is None
+    assert second["metrics"]["mask mIoU"] == {
+        "mean": pytest.approx(0.55),
+        "spread": pytest.approx(0.05 * 2**0.5),
+        "values": pytest.approx([0.5, 0.6]),
+        "seeds": [0, 1],
+    }
+    difference = second["differences"]["first"]["mask mIoU"]
+    assert difference["mean"] == pytest.approx(0.15)
+    assert difference["values"] == pytest.approx((0.1, 0.2))
+    assert second["metrics"]["AP of full"]["values"] == pytest.approx([0.5])
+    assert full["metrics"]["AP of full"]["values"] == pytest.approx([1.0, 1.0])
+    assert full["differences"]["above"]["AP"]["values"] == pytest.approx([0.1])
+    assert [row["simulated"] for row in content["rows"]] == [True, True, False]
+
+
+def test_tables_say_what_is_simulated_missing_or_not_wanted(content):
+    planned = [(row["label"], True) for row in content["rows"]] + [("another", False)]
+    labels, _, differences, segmenters = bench_tables(content, planned)
+    assert all("simulated" in table["caption"] for table in (labels, differences, segmenters))
+    cells = {row[0]: dict(zip(labels["header"], row, strict=True)) for row in labels["rows"]}
+    assert cells["SAPNet, two-stage"]["mask mIoU"] == "0.550 ± 0.071"
+    assert cells["another"]["mask mIoU"] == MISSING
+    assert cells["full supervision"]["mask mIoU"] == NOT_WANTED
+    changes = {row[0]: row[1:] for row in differences["rows"]}
+    assert changes["SAM-top1"] == [NOT_WANTED, NOT_WANTED]
+    assert changes["SAPNet, two-stage"][0].startswith("+0.150 [+0.1")
+    precisions = {row[0]: dict(zip(segmenters["header"], row, strict=True)) for row in segmenters["rows"]}
+    assert precisions["SAM-top1"]["AP"] == MISSING
+    assert precisions["SAPNet, two-stage"]["AP"] == "0.100 (1 of 2 seeds)"
+    assert precisions["full supervision"]["AP"] == "0.300 ± 0.141"
+
+
+def test_a_bench_without_segmenters_has_no_table_of_them(content):
+    assert len(bench_tables({**content, "segmenter_seeds": 0})) == 3
+
+
+def test_the_page_shows_measured_tables_and_the_commands_of_the_others(content, tmp_path):
+    (tmp_path / committed_name(content)).write_text(json.dumps(content))
+    page = results_page(tmp_path)
+    assert "#### Labels, stages on street4, simulated proposals" in page
+    assert "| SAPNet, two-stage | 0.550 ± 0.071 |" in page
+    assert "| SAPNet, end to end | not measured |" in page
+    assert "The same command measures the rows that are not measured yet." in page
+    for (data, source), names in PLANNED.items():
+        for name in names:
+            assert f"### `{name}`, {data}" in page
+            if (name, data, source) != ("stages", "street4", "simulated"):
+                assert f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3" in page
+
+
+def test_every_experiment_is_planned():
+    assert {name for names in PLANNED.values() for name in names} == set(EXPERIMENTS)
+
+
+def test_a_file_under_a_wrong_name_or_of_something_else_is_told(content, tmp_path):
+    (tmp_path / "stages-street4-builtin.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="holds the figures of stages-street4-simulated"):
+        results_page(tmp_path)
+    (tmp_path / "stages-street4-builtin.json").write_text("[]")
+    with pytest.raises(DataError, match=r"is no bench\.json"):
+        results_page(tmp_path)
+
+
+def test_the_committed_page_is_the_generator_s():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == results_page(ROOT / "benchmarks" / "results"), "run: make results"
+
+
+def test_committed_figures_are_small_and_were_copied_whole():
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        content = json.loads(path.read_text())
+        assert path.stat().st_size < 200_000
+        assert content["rows"]
+        assert content["command"].startswith(f"sapnet bench {content['name']} ")
+
+
+@pytest.mark.slow
+def test_one_command_copies_figures_and_writes_the_page(content, tmp_path):
+    script = tmp_path / "benchmarks" / "results.py"
+    script.parent.mkdir()
+    (tmp_path / "docs").mkdir()
+    script.write_text((ROOT / "benchmarks" / "results.py").read_text())
+    measured = tmp_path / "out" / "stages-street4-simulated"
+    measured.mkdir(parents=True)
+    (measured / "bench.json").write_text(json.dumps(content))
+    subprocess.run([sys.executable, script, tmp_path / "out"], check=True, capture_output=True)
+    copied = script.parent / "results"
+    assert json.loads((copied / "stages-street4-simulated.json").read_text()) == content
+    assert (tmp_path / "docs" / "results.md").read_text() == results_page(copied)
