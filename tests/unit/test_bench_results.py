@@ -66,7 +66,7 @@ def test_means_spreads_and_differences_are_those_of_the_seeds(content):
     }
     difference = second["differences"]["first"]["mask mIoU"]
     assert difference["mean"] == pytest.approx(0.15)
-    assert difference["values"] == pytest.approx((0.1, 0.2))
+    assert difference["values"] == pytest.approx([0.1, 0.2])
     assert second["metrics"]["AP of full"]["values"] == pytest.approx([0.5])
     assert full["metrics"]["AP of full"]["values"] == pytest.approx([1.0, 1.0])
     assert full["differences"]["above"]["AP"]["values"] == pytest.approx([0.1])

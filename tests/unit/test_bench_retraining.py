@@ -54,7 +54,7 @@ def test_boxes_are_mirrored_with_their_masks(tiny):
         rows, columns = np.nonzero(target["masks"][0].numpy())
         tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert target["boxes"][0].tolist() == pytest.approx(tight)
-        assert target["labels"].tolist() == [1]
+        assert target["labels"].tolist() == [int(instances.annotation_labels[0]) + 1]
 
 
 def test_the_backbone_has_its_own_learning_rate():

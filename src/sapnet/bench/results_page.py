@@ -86,7 +86,7 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     tables = bench_tables(content, [(row.label, row.segmenter != "none") for row in rows])
     if any("not measured" in cells for table in tables for cells in table["rows"]):
         lines.append("The same command measures the rows that are not measured yet.\n")
-    lines.append(as_markdown([{**table, "caption": f"# {table['caption']}"} for table in tables]))
+    lines.append(as_markdown(tables).replace("### ", "#### "))
     return "\n".join(lines)
 
 

@@ -108,7 +108,7 @@ def _difference(item: RowResults, other: RowResults) -> dict[str, Any]:
     found: dict[str, Any] = {"of": other.row.label}
     overlap = paired_difference(item.images, other.images)
     if overlap is not None:
-        found[OVERLAP] = asdict(overlap)
+        found[OVERLAP] = {**asdict(overlap), "values": list(overlap.values)}
     for name in PRECISIONS[:2]:
         values = {
             seed: figures[name] - theirs
