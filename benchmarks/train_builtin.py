@@ -161,7 +161,7 @@ def main() -> int:
     measuring.add_argument("--proposer", choices=("builtin", "regions"), default="builtin")
     measuring.add_argument("--sources", nargs="+", choices=SOURCES)
     measuring.add_argument("--kinds", nargs="+", choices=PROMPT_KINDS)
-    measuring.add_argument("--long-side", type=int, default=512)
+    measuring.add_argument("--long-side", type=int, default=768)
     measuring.add_argument("--every", type=int, default=3, help="every so many-th image")
     measuring.add_argument("--first", type=int, default=0, help="the first image")
     measuring.set_defaults(run=measure)

@@ -215,6 +215,34 @@ def build_postprocess(config: Config) -> partial:
     )
 
 
+def build_views(
+    config: Config, points: PointSet, images_dir: Path, store: BagSource
+) -> tuple[TrainingDataset, ...]:
+    """Build the views of every image that labelling looks at.
+
+    Args:
+        config: All settings.
+        points: The clicks.
+        images_dir: Folder of the images.
+        store: The proposals.
+
+    Returns:
+        One data set per entry of ``labelling.scales``; the first is not mirrored.
+    """
+    data, labelling = config.data, config.labelling
+    views = []
+    for number, scale in enumerate(labelling.scales):
+        sizes = {
+            "test_short_side": max(1, round(data.test_short_side * scale)),
+            "max_long_side": max(1, round(data.max_long_side * scale)),
+        }
+        scaled = config.model_copy(update={"data": data.model_copy(update=sizes)})
+        view = build_dataset(scaled, points, images_dir, store, training=False)
+        view.mirrored = labelling.mirror_every_second and number % 2 == 1
+        views.append(view)
+    return tuple(views)
+
+
 def build_dataset(
     config: Config, points: PointSet, images_dir: Path, store: BagSource, *, training: bool
 ) -> TrainingDataset:

@@ -40,6 +40,7 @@ def build_proposer(config: ProposalConfig, *, device: str = "cpu") -> Proposer:
             working_long_side=builtin.working_long_side,
             masks_per_point=builtin.masks_per_point,
             duplicate_iou=builtin.duplicate_iou,
+            likeness_discount=builtin.likeness_discount,
             max_negatives=builtin.max_negatives,
             negatives=builtin.negatives,
             jitter_pixels=builtin.jitter_pixels,

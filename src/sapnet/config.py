@@ -18,6 +18,7 @@ from sapnet.config_model import (
     Count,
     GuidanceConfig,
     InferenceConfig,
+    LabellingConfig,
     LossConfig,
     MilHeadConfig,
     ModelConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "DataConfig",
     "GuidanceConfig",
     "InferenceConfig",
+    "LabellingConfig",
     "LossConfig",
     "MilHeadConfig",
     "ModelConfig",
@@ -163,5 +165,6 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     training: TrainingConfig = TrainingConfig()
+    labelling: LabellingConfig = LabellingConfig()
     seed: Count = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -177,6 +177,19 @@ class AgreementConfig(Section):
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
 
 
+class LabellingConfig(Section):
+    """How a trained network labels (not in the paper; ADR 0008). None of it is used in training."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1.3)
+    """One view of every image per entry, at data.test_short_side and data.max_long_side times this;
+    the scores of all views are averaged. (1.0,): one look (paper)."""
+    mirror_every_second: bool = True
+    """Mirror the second view, the fourth, and so on."""
+    overlap_temperature: NonNegative = 0.5
+    """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
+    with the bag, whose proposals count as score ** (1 / temperature)."""
+
+
 class SolovConfig(Section):
     """The SOLOv2 segmentation branch."""
 

@@ -34,14 +34,17 @@ class BuiltinProposerConfig(Section):
 
     sources: tuple[Literal["hierarchy", "head"], ...] = ("hierarchy", "head")
     """hierarchy: nested regions of learned boundaries; head: masks of the promptable head."""
-    prompts: tuple[PromptKind, ...] = ("point", "point+negatives", "box+point")
-    """As for the SAM family. Without point+negatives the other clicks of the image are not looked at."""
-    working_long_side: Size = 512
+    prompts: tuple[PromptKind, ...] = ("point+negatives", "box+point")
+    """As for the SAM family; a click without negatives is asked alone. Without point+negatives the other
+    clicks of the image are not looked at."""
+    working_long_side: Size = 768
     """Images are brought to this long side before their boundaries are computed (enlarged at most twice)."""
     masks_per_point: Size = 12
     """Proposals kept per click after near-duplicates are dropped."""
     duplicate_iou: OverlapShare = 0.8
     """Two proposals overlapping at least this much are one."""
+    likeness_discount: Probability = 0.7
+    """Share of its score that a proposal loses per IoU with a better one of its click."""
     max_negatives: Size = 3
     """Most other clicks of the image that are negative points."""
     negatives: Literal["same-class", "all"] = "same-class"

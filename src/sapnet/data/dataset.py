@@ -71,6 +71,7 @@ class TrainingDataset(Dataset[Sample]):
         std: Channel deviations.
         seed: Seed of every draw.
         training: Draw sizes and flips; otherwise the sample depends on nothing but the image.
+        mirrored: Mirror every image where nothing is drawn.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class TrainingDataset(Dataset[Sample]):
         std: Sequence[float],
         seed: int,
         training: bool,
+        mirrored: bool = False,
     ) -> None:
         self.points = points
         self.images_dir = Path(images_dir)
@@ -105,6 +107,7 @@ class TrainingDataset(Dataset[Sample]):
         self.std = tuple(std)
         self.seed = seed
         self.training = training
+        self.mirrored = mirrored
         # Shared, so that workers that outlive an epoch see the new one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         if len(points.images):
@@ -164,7 +167,7 @@ class TrainingDataset(Dataset[Sample]):
         return Geometry(
             size,
             input_size(size, short_side=short_side, max_long_side=self.max_long_side),
-            flipped=self.training and coin < self.flip_probability,
+            flipped=coin < self.flip_probability if self.training else self.mirrored,
         )
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sapnet.data.collate import collate
 from sapnet.data.dataset import Sample, TrainingDataset
+from sapnet.data.views import ImageViews
 from sapnet.errors import DataError, InputError
 from sapnet.progress import Progress
 from sapnet.structures import Batch, PointPrompts, ProposalBags
@@ -29,7 +30,7 @@ class LoadedBatch:
 class _Tolerant(Dataset[Sample | InputError]):
     """Returns an input error instead of raising it in a worker, where its message would be buried."""
 
-    def __init__(self, dataset: TrainingDataset) -> None:
+    def __init__(self, dataset: TrainingDataset | ImageViews) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ def _start_worker(_number: int) -> None:
 
 
 def batch_loader(
-    dataset: TrainingDataset,
+    dataset: TrainingDataset | ImageViews,
     batches: Sequence[Sequence[int]],
     *,
     size_divisor: int,
@@ -85,7 +86,7 @@ def batch_loader(
 
 
 def clicked_images(
-    dataset: TrainingDataset,
+    dataset: TrainingDataset | ImageViews,
     *,
     title: str,
     size_divisor: int,
@@ -94,7 +95,7 @@ def clicked_images(
     skip_bad: bool,
     quiet: bool,
 ) -> Iterator[Batch]:
-    """Yield a batch for every image with clicks, one image at a time, and show progress.
+    """Yield a batch for every image with clicks (or every view of it), one at a time, and show progress.
 
     A result for an image so does not depend on what else would be in its batch.
 
@@ -125,7 +126,9 @@ def clicked_images(
                 yield loaded.batch
             progress.advance(1)
     if problems and not skip_bad:
-        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
+        # Every view of an image meets the same problem.
+        different = dict.fromkeys(problems)
+        raise DataError(str(dataset.images_dir), [*different, "--skip-bad leaves such images out"])
 
 
 def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:

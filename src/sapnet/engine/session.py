@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sapnet.build import build_dataset, build_model
+from sapnet.build import build_dataset, build_model, build_views
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet
 from sapnet.engine.checkpoint import ModelCard, load_weights, read_card, save_model
@@ -190,7 +190,8 @@ def choose(
     """
     return pick_proposals(
         model,
-        build_dataset(config, data.points, data.images_dir, data.store, training=False),
+        build_views(config, data.points, data.images_dir, data.store),
+        overlap_temperature=config.labelling.overlap_temperature,
         size_divisor=config.data.size_divisor,
         mask_stride=config.data.mask_stride,
         use_segmenter=config.training.mode == "end-to-end",

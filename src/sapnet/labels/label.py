@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from sapnet.data.annotations import ImagePoints, PointSet
 from sapnet.data.dataset import TrainingDataset
 from sapnet.data.loading import clicked_images
+from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import picked_only
 from sapnet.models.sapnet import SapNet
@@ -19,8 +21,9 @@ from sapnet.proposals.proposer import ImageProposals
 
 def pick_proposals(
     model: SapNet,
-    dataset: TrainingDataset,
+    views: Sequence[TrainingDataset],
     *,
+    overlap_temperature: float = 0.0,
     size_divisor: int,
     mask_stride: int,
     use_segmenter: bool,
@@ -33,7 +36,8 @@ def pick_proposals(
 
     Args:
         model: The trained network.
-        dataset: Samples at test size.
+        views: Samples at test size, and the same at other sizes or mirrored; their scores are averaged.
+        overlap_temperature: See ``SapNet.pick``.
         size_divisor: Padded sizes are multiples of this.
         mask_stride: Input pixels per mask cell.
         use_segmenter: Whether the SOLOv2 branch has been trained and may weigh in.
@@ -50,16 +54,20 @@ def pick_proposals(
     """
     model.eval().to(device)
     picks: dict[int, tuple[int, float]] = {}
-    for batch in clicked_images(
-        dataset,
+    batches = clicked_images(
+        ImageViews(views),
         title="label",
         size_divisor=size_divisor,
         mask_stride=mask_stride,
         num_workers=num_workers,
         skip_bad=skip_bad,
         quiet=quiet,
-    ):
-        found = model.pick(batch.to(device), use_segmenter=use_segmenter)
+    )
+    for _, of_image in groupby(batches, key=lambda batch: batch.image_ids):
+        batch, *others = (view.to(device) for view in of_image)
+        found = model.pick(
+            batch, use_segmenter=use_segmenter, others=others, overlap_temperature=overlap_temperature
+        )
         ids = batch.prompts.annotation_ids.tolist()
         chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
         picks.update(zip(ids, chosen, strict=True))

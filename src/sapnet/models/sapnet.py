@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sapnet.losses.segmentation import SegmentationSums
 from sapnet.mil.agreement import segmenter_agreement
+from sapnet.mil.expected_overlap import expected_overlap, mean_of_views
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
 from sapnet.models.pyramid import FeaturePyramid
@@ -124,26 +125,48 @@ class SapNet(nn.Module):
         return self.segmentation(self.pyramid(self.backbone(images)))
 
     @torch.no_grad()
-    def pick(self, batch: Batch, *, use_segmenter: bool = True) -> Picks:
+    def pick(
+        self,
+        batch: Batch,
+        *,
+        use_segmenter: bool = True,
+        others: Sequence[Batch] = (),
+        overlap_temperature: float = 0.0,
+    ) -> Picks:
         """Choose a proposal for every click of a batch.
 
         Args:
             batch: Images, clicks and bags.
             use_segmenter: Let the SOLOv2 branch's agreement weigh in where the network was built
                 with it; False while that branch is untrained.
+            others: Other views of the same images with the same clicks and bags.
+            overlap_temperature: 0: pick what scores highest; above: the proposal that promises the
+                highest overlap (``mil.expected_overlap``).
 
         Returns:
-            The picks.
+            The picks. From one view and at temperature 0 they are those that supervise: mined ones
+            where box mining is on.
         """
+        picks, ranking = self._ranked(batch, use_segmenter)
+        index = picks.proposal_index
+        if others:
+            ranking = mean_of_views([ranking, *(self._ranked(view, use_segmenter)[1] for view in others)])
+            index = best_valid_index(ranking, batch.bags.valid)
+        if overlap_temperature > 0:
+            overlaps = expected_overlap(ranking, batch.bags, temperature=overlap_temperature)
+            index = best_valid_index(overlaps, batch.bags.valid)
+        chosen = take_rows(ranking, index, absent=0.0)
+        share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
+        return Picks(proposal_index=index, scores=share)
+
+    def _ranked(self, batch: Batch, use_segmenter: bool) -> tuple[Selection, Float[Tensor, "G M"]]:
+        """The picks that supervise and the final scores of all proposals, from one view."""
         stages = self.backbone(batch.images)
         weighs_agreement = use_segmenter and self.agreement_exponent > 0
         levels = self.pyramid(stages) if weighs_agreement or not self.pool_backbone else ()
         found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
         outputs = self.segmentation(levels) if weighs_agreement else None
-        picks, ranking = self._supervision(found, outputs, batch)
-        chosen = take_rows(ranking, picks.proposal_index, absent=0.0)
-        share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
-        return Picks(proposal_index=picks.proposal_index, scores=share)
+        return self._supervision(found, outputs, batch)
 
     def _supervision(
         self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 _ASYMMETRY, _CONTRAST, _AGREEMENT, _SIZE, _COVERED, _GRABCUT = -0.35, 0.19, 0.27, -0.022, -0.07, 0.05
@@ -145,3 +145,42 @@ def distinct_best(
             picked.append(index)
             free &= overlap[index] < duplicate_iou
     return picked
+
+
+def novel_best(
+    scores: Float[ndarray, " n"],
+    overlap: Float[ndarray, "n n"],
+    *,
+    discount: float,
+    duplicate_iou: float,
+    most: int,
+) -> tuple[Int[ndarray, " k"], Float[ndarray, " k"]]:
+    """Pick candidates that are good and unlike those picked before, greedily.
+
+    What a candidate is worth falls with its greatest overlap with one picked before it (maximal marginal
+    relevance; Carbonell and Goldstein, 1998): ``score * (1 - discount * overlap)``. So the first few differ,
+    as part, whole and group do, and a near-duplicate of a good mask is no second opinion.
+
+    Args:
+        scores: Score of each candidate, not negative.
+        overlap: IoU of every two candidates.
+        discount: From 0 (scores alone) to 1.
+        duplicate_iou: Candidates that overlap a picked one at least this much are left out.
+        most: Stop at this many.
+
+    Returns:
+        Indices as picked, and what each was worth then, which never rises. Ties keep their order.
+    """
+    free = np.ones(len(scores), dtype=bool)
+    nearest = np.zeros(len(scores))
+    picked: list[int] = []
+    worth: list[float] = []
+    while len(picked) < most and free.any():
+        values = np.where(free, scores * (1.0 - discount * nearest), -np.inf)
+        best = int(values.argmax())
+        picked.append(best)
+        worth.append(float(values[best]))
+        nearest = np.maximum(nearest, overlap[best])
+        free &= overlap[best] < duplicate_iou
+        free[best] = False
+    return np.array(picked, dtype=np.int64), np.array(worth, dtype=np.float64)

@@ -63,12 +63,13 @@ class RegionTree:
             nodes.append(node)
         return np.asarray(nodes)
 
-    def masks(self, nodes: Int[ndarray, " n"]) -> Bool[ndarray, "n h w"]:
-        """Return the pixels of each node."""
-        place = self._place_of_pixel
-        first = self.first[nodes, None, None].astype(np.int32)
-        last = self.last[nodes, None, None].astype(np.int32)
-        return (place >= first) & (place < last)
+    def masks(self, nodes: Int[ndarray, " n"], *, step: int = 1) -> Bool[ndarray, "n h2 w2"]:
+        """Return the pixels of each node, on every ``step``-th row and column."""
+        place = np.ascontiguousarray(self._place_of_pixel[::step, ::step])
+        first = self.first[nodes].astype(np.int32)
+        length = (self.last - self.first)[nodes].astype(np.uint32)
+        # Places before a range wrap round to large numbers: one comparison for both ends.
+        return (place - first[:, None, None]).view(np.uint32) < length[:, None, None]
 
     @cached_property
     def _place_of_pixel(self) -> ndarray:
@@ -146,18 +147,23 @@ class _Regions:
         pairs, sums, counts = _adjacency(leaves, gradient)
         for (a, b), total, length in zip(pairs.tolist(), sums.tolist(), counts.tolist(), strict=True):
             self.borders[a][b] = self.borders[b][a] = (total, length)
-        self.pairs: list[tuple[int, int]] = [(a, b) for a, b in pairs.tolist()]
 
-    def cost(self, a: int, b: int) -> float:
-        """Return the cost of merging two neighbours."""
-        area_a, area_b = self.area[a], self.area[b]
-        total, length = self.borders[a][b]
-        difference = sqrt(
-            (self._light[a] / area_a - self._light[b] / area_b) ** 2
-            + (self._green_red[a] / area_a - self._green_red[b] / area_b) ** 2
-            + (self._blue_yellow[a] / area_a - self._blue_yellow[b] / area_b) ** 2
-        )
-        return (total / length + _COLOR_WEIGHT * difference) * min(area_a, area_b) ** _AREA_POWER
+    def costs(self, node: int) -> list[tuple[float, int, int]]:
+        """Return the cost of merging every neighbour with a region, the neighbour and the region."""
+        area, light, green_red, blue_yellow = self.area, self._light, self._green_red, self._blue_yellow
+        own = area[node]
+        own_light, own_green, own_blue = light[node] / own, green_red[node] / own, blue_yellow[node] / own
+        found = []
+        for other, (total, length) in self.borders[node].items():
+            theirs = area[other]
+            difference = sqrt(
+                (light[other] / theirs - own_light) ** 2
+                + (green_red[other] / theirs - own_green) ** 2
+                + (blue_yellow[other] / theirs - own_blue) ** 2
+            )
+            smaller = theirs if theirs < own else own
+            found.append(((total / length + _COLOR_WEIGHT * difference) * smaller**_AREA_POWER, other, node))
+        return found
 
     def join(self, a: int, b: int, node: int) -> None:
         """Make ``node`` the union of two neighbours, which lose their borders."""
@@ -190,7 +196,7 @@ def merge_leaves(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree
     """
     regions = _Regions(leaves, gradient, lab)
     count = regions.num_leaves
-    heap = [(regions.cost(a, b), a, b) for a, b in regions.pairs]
+    heap = [item for leaf in range(count) for item in regions.costs(leaf) if item[1] < leaf]
     heapq.heapify(heap)
     parent = list(range(2 * count - 1))
     height = [0.0] * (2 * count - 1)
@@ -202,8 +208,8 @@ def merge_leaves(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree
         parent[a] = parent[b] = node
         height[node] = max(value, height[a], height[b])
         regions.join(a, b, node)
-        for other in regions.borders[node]:
-            heapq.heappush(heap, (regions.cost(other, node), other, node))
+        for item in regions.costs(node):
+            heapq.heappush(heap, item)
         node += 1
     return _ordered(leaves, gradient, np.asarray(parent), np.asarray(height), np.asarray(regions.area))
 

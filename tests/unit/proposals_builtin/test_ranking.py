@@ -10,7 +10,7 @@ from sapnet.proposals.builtin.candidate_features import FEATURES, Click, click_c
 from sapnet.proposals.builtin.click_bags import region_masks
 from sapnet.proposals.builtin.hierarchy import contour_tree
 from sapnet.proposals.builtin.ranking_training import RankingExamples, click_examples, fit_ranking
-from sapnet.proposals.builtin.region_table import box_overlap, describe_regions
+from sapnet.proposals.builtin.region_table import box_overlap, describe_regions, pixel_values
 from sapnet.proposals.builtin.working_image import WorkingImage
 
 SIZE = (40, 60)
@@ -29,7 +29,7 @@ def working(rng):
     trees = [
         contour_tree(strength, lab, color_weight=0.001, sharpness=1.0) for strength in (maps.region, border)
     ]
-    tables = tuple(describe_regions(tree, maps, lab) for tree in trees)
+    tables = tuple(describe_regions(tree, maps, pixel_values(maps, lab)) for tree in trees)
     return WorkingImage(np.ones(2), maps, tables, None, surroundings_of(maps))
 
 

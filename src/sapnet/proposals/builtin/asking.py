@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sapnet.proposals.builtin.weights import BuiltinWeights
 
 NEEDS_BOX = (BOX, BOX_AND_POINT)
-_CLICKS = 32
+CLICKS_AT_A_TIME = 32
 """Clicks whose candidates are in memory at a time."""
 
 
@@ -59,8 +59,8 @@ class Asking:
         # Without kinds of its own the first round asks with the click, for its box alone.
         plan = self._planned(prompts, first or [POINT], given, size)
         points = self._planned(prompts, [POINT], given, size)
-        for start in range(0, prompts.num_prompts, _CLICKS):
-            stop = min(start + _CLICKS, prompts.num_prompts)
+        for start in range(0, prompts.num_prompts, CLICKS_AT_A_TIME):
+            stop = min(start + CLICKS_AT_A_TIME, prompts.num_prompts)
             known = POINT_AND_NEGATIVES in self.kinds
             clicks = [(i, click_of(prompts, i, working, with_neighbours=known)) for i in range(start, stop)]
             bags = self._gather(working, plan, clicks)

@@ -101,7 +101,7 @@ class Bag:
     @cached_property
     def overlap(self) -> Float[ndarray, "n n"]:
         """IoU of every two candidates, on the coarse grid."""
-        return pairwise_overlap(self.masks)
+        return pairwise_overlap(self.masks[_common_part(self.masks)])
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,12 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
     """
     height, width = around.size
     count = len(bag.masks)
-    flat = bag.masks.reshape(count, height * width).astype(np.float32)
     column, row = (np.clip(click.xy / STEP, 0, [width - 1, height - 1])).astype(int)
     seen = around.edges[:, row, column].astype(np.float64)
     same_object = np.rint(_seen_overlap(around.edges, seen) * _GREYS).reshape(-1, 1)
-    sums = flat @ np.concatenate([around.sums, same_object.astype(np.float32)], axis=1)
+    values = np.concatenate([around.sums, same_object.astype(np.float32)], axis=1)
+    part = _common_part(bag.masks)
+    sums = _summed(bag.masks[part], values, part, around.size)
     area = sums[:, 0].astype(np.float64)
     means = sums / area[:, None].astype(np.float32)
     box = _mask_boxes(bag.masks) * STEP
@@ -151,7 +152,7 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
     center = (means[:, 1:3].astype(np.float64) + 0.5) * STEP
     side = np.sqrt(area) * STEP
     seen_size = np.sqrt(max(float((seen[2:] - seen[:2]).clip(1.0).prod()), 1.0))
-    border = boundary_pixels(bag.masks).reshape(count, -1).astype(np.float32) @ around.sums[:, [0, 4, 5]]
+    border = _summed(boundary_pixels(bag.masks[part]), around.sums[:, [0, 4, 5]], part, around.size)
     length = np.maximum(border[:, :1], 1.0)
     touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([width, height]) * STEP).sum(1)
     prompted = np.isfinite(bag.boxes).all(1)
@@ -183,6 +184,24 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
         *_neighbours(bag.masks, click, side),
     ]
     return np.stack([np.asarray(values, dtype=np.float32) for values in columns], axis=1)
+
+
+def _common_part(masks: ndarray) -> tuple[slice, slice, slice]:
+    """Return the smallest part of the grid that holds all masks and a pixel about them."""
+    rows, columns = np.flatnonzero(masks.any((0, 2))), np.flatnonzero(masks.any((0, 1)))
+    if not len(rows):
+        return slice(None), slice(0, 0), slice(0, 0)
+    top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
+    return slice(None), slice(top, int(rows[-1]) + 2), slice(left, int(columns[-1]) + 2)
+
+
+def _summed(
+    masks: ndarray, values: ndarray, part: tuple[slice, slice, slice], size: tuple[int, int]
+) -> ndarray:
+    """Return the sums (n, c) over masks of a part of the grid of values (p, c) at all its positions."""
+    here = values.reshape(*size, -1)[part[1:]]
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    return np.asarray(flat @ here.reshape(flat.shape[1], -1))
 
 
 def _votes(bag: Bag, area: ndarray) -> list[ndarray]:

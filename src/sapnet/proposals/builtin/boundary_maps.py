@@ -41,7 +41,7 @@ class BoundaryMaps:
     """Where each pixel sees the left, top, right and bottom edge of its object: pixel coordinates."""
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def image_maps(
     network: BoundaryNetwork, head: PromptHead | None, image: UInt8[ndarray, "h w 3"]
 ) -> tuple[BoundaryMaps, FusedMaps | None]:

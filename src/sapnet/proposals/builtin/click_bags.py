@@ -18,9 +18,10 @@ from sapnet.proposals.builtin.candidate_features import (
     covered_points,
     join_candidates,
 )
-from sapnet.proposals.builtin.mask_pasting import paste_masks
+from sapnet.proposals.builtin.mask_pasting import masks_at_points, paste_masks
 from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
 from sapnet.proposals.builtin.region_table import RegionTable
+from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, inside_image
 from sapnet.proposals.candidates import distinct_best
 from sapnet.proposals.prompt_plan import PlannedPrompts
@@ -50,7 +51,8 @@ class ClickBag:
         self, chosen: Int[ndarray, " k"], working: WorkingImage, size: tuple[int, int]
     ) -> Bool[ndarray, "k H W"]:
         """Return the masks of some candidates at the original size ``(H, W)``."""
-        drawn = np.zeros((len(chosen), *size), dtype=bool)
+        # Column after column, as run-length encoding reads them.
+        drawn = np.zeros((len(chosen), *size[::-1]), dtype=bool).transpose(0, 2, 1)
         by_head = self.bag.from_head[chosen]
         regions = self.regions.take(self.bag.rows[chosen[~by_head]])
         small = region_masks(working.tables, regions, working.size)
@@ -69,10 +71,9 @@ class ClickBag:
         by_head = self.bag.from_head
         regions = self.regions.take(self.bag.rows[~by_head])
         covered[~by_head] = covered_points(working.tables, regions, points)
-        if self.answers is not None and by_head.any():
+        if self.answers is not None and by_head.any() and len(points):
             answers = self.answers.take(self.bag.rows[by_head])
-            grid = paste_masks(answers.logits, answers.rectangles, points[:, 0], points[:, 1])
-            covered[by_head] = grid.diagonal(axis1=1, axis2=2)
+            covered[by_head] = masks_at_points(answers.logits, answers.rectangles, points)
         return covered
 
 
@@ -113,8 +114,9 @@ def gather_bags(
         chosen = np.flatnonzero(np.isin(planned.owner, wanted))
         windows = windows_of_queries(planned, chosen, working.scale, working.maps.edges)
         answers = answer_queries(head, working.fused, windows)
-    bags = []
-    for index, click in clicks:
+
+    def bag_of(numbered: tuple[int, Click]) -> ClickBag:
+        index, click = numbered
         queries = np.flatnonzero(planned.owner == index)
         parts = []
         if ranking is not None:
@@ -122,8 +124,9 @@ def gather_bags(
         if answers is not None:
             of_click = np.flatnonzero(np.isin(answers.query, queries))
             parts.append(_of_head(working, planned, answers.take(of_click)))
-        bags.append(join_bags(parts))
-    return bags
+        return join_bags(parts)
+
+    return in_threads(bag_of, clicks)
 
 
 def join_bags(parts: Sequence[ClickBag]) -> ClickBag:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from numpy import ndarray
 from sapnet.proposals.builtin.prompt_head import MASKS, FusedMaps, PromptHead
 from sapnet.proposals.builtin.prompt_windows import CELLS
 from sapnet.proposals.builtin.query_windows import QueryWindows
+from sapnet.proposals.builtin.sharing import in_threads
 
-_CHUNK = 64
-"""Windows computed at a time."""
+_CHUNK = 32
+"""Windows computed at a time by each of two threads."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,6 @@ class HeadAnswers:
         return HeadAnswers(*[getattr(self, field.name)[rows] for field in fields(self)])
 
 
-@torch.no_grad()
 def answer_queries(head: PromptHead, maps: FusedMaps, windows: QueryWindows) -> HeadAnswers:
     """Return the masks of every window; memory beyond the answers is that of 64 windows.
 
@@ -58,11 +59,18 @@ def answer_queries(head: PromptHead, maps: FusedMaps, windows: QueryWindows) -> 
         windows: The queries' windows; maybe none.
     """
     count = len(windows.query)
-    logits, scores = [], []
-    for start in range(0, count, _CHUNK):
-        outputs = head(maps, windows.prompts.rows(start, min(start + _CHUNK, count)))
-        logits.append(outputs.mask_logits.flatten(0, 1).contiguous().numpy())
-        scores.append(outputs.overlap_logits.sigmoid().flatten().numpy())
+    # Equal chunks, an even number of them, whatever the number of threads: bits depend on a chunk's length.
+    chunks = 2 * -(-count // (2 * _CHUNK))
+    bounds = np.linspace(0, count, chunks + 1).astype(int).tolist()
+
+    @torch.inference_mode()
+    def answer(rows: tuple[int, int]) -> tuple[ndarray, ndarray]:
+        outputs = head(maps, windows.prompts.rows(*rows))
+        drawn = outputs.mask_logits.flatten(0, 1).contiguous().numpy()
+        return drawn, outputs.overlap_logits.sigmoid().flatten().numpy()
+
+    answered = in_threads(answer, [rows for rows in pairwise(bounds) if rows[0] < rows[1]])
+    logits, scores = [drawn for drawn, _ in answered], [judged for _, judged in answered]
     return HeadAnswers(
         logits=np.concatenate(logits) if logits else np.zeros((0, CELLS, CELLS), dtype=np.float32),
         rectangles=np.repeat(windows.prompts.rectangles.numpy().astype(np.float64), MASKS, axis=0),

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.sparse import csr_array
 from skimage.segmentation import watershed
 
 from sapnet.proposals.region_tree import RegionTree, merge_leaves
@@ -55,26 +54,27 @@ def contour_tree(
 
 def region_sums(tree: RegionTree, values: Float[ndarray, "h w c"]) -> Float[ndarray, "T c"]:
     """Return the sums of pixel values over every region, float64."""
-    flat = tree.leaves.ravel()
-    # A sparse matrix of ones, leaves by pixels, adds up all channels in one pass over the image.
-    members = csr_array(
-        (np.ones(len(flat)), (flat, np.arange(len(flat)))), shape=(len(tree.place), len(flat))
-    )
-    per_leaf = members @ values.reshape(len(flat), -1).astype(np.float64)
-    return _over_ranges(tree, per_leaf)
+    flat, count = tree.leaves.ravel(), len(tree.place)
+    # Pixels are added up in the order of the image, whoever adds.
+    sums = [
+        np.bincount(flat, weights=channel.ravel(), minlength=count) for channel in np.moveaxis(values, -1, 0)
+    ]
+    return _over_ranges(tree, np.stack(sums, axis=1))
 
 
 def region_boxes(tree: RegionTree) -> Float[ndarray, "T 4"]:
     """Return the tight box of every region."""
     height, width = tree.leaves.shape
     flat = tree.leaves.ravel()
-    rows, columns = np.divmod(np.arange(len(flat)), width)
     count = len(tree.place)
     low = np.full((count, 2), max(height, width), dtype=np.int64)
     high = np.zeros((count, 2), dtype=np.int64)
-    for axis, position in enumerate((columns, rows)):
-        np.minimum.at(low[:, axis], flat, position)
-        np.maximum.at(high[:, axis], flat, position + 1)
+    # The last assignment to a leaf stands: that of its last pixel, read in one direction or the other.
+    by_column = tree.leaves.T.ravel()
+    for axis, (leaf, length) in enumerate(((by_column, height), (flat, width))):
+        line = np.arange(len(leaf)) // length
+        high[leaf, axis] = line + 1
+        low[leaf[::-1], axis] = line[::-1]
     order = np.argsort(tree.place)
     bounds = np.stack([tree.first, tree.last], axis=1).ravel()
 

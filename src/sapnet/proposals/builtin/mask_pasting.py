@@ -20,20 +20,44 @@ def paste_masks(
     Args:
         logits: Cells of every mask.
         rectangles: The masks' windows ``xyxy``, in the frame of the positions.
-        columns: The x of every column of the grid.
-        rows: The y of every row.
+        columns: The x of every column of the grid, rising.
+        rows: The y of every row, rising.
+
+    Returns:
+        Masks whose columns lie one after the other in memory, as run-length encoding reads them.
     """
-    cells = logits.shape[-1]
-    across = _interpolation(columns, rectangles[:, 0], rectangles[:, 2], cells)
-    down = _interpolation(rows, rectangles[:, 1], rectangles[:, 3], cells)
-    # Each row of the weights has two numbers at most that are not 0: the order of the sums is no matter.
-    values = down @ logits.astype(np.float32) @ across.transpose(0, 2, 1)
-    return np.asarray(values > 0.0)
+    drawn = np.zeros((len(logits), len(columns), len(rows)), dtype=bool)
+    cells = logits.astype(np.float32)
+    # A window is often a small part of the grid, and only there is anything to compute.
+    for mask, own, (left, top, right, bottom) in zip(drawn, cells, rectangles.tolist(), strict=True):
+        across, wide = _interpolation(columns, left, right, logits.shape[-1])
+        down, high = _interpolation(rows, top, bottom, logits.shape[-1])
+        # Each row of the weights has two numbers at most that are not 0: the order of sums is no matter.
+        mask[wide, high] = across @ (down @ own).T > 0.0
+    return drawn.transpose(0, 2, 1)
 
 
-def _interpolation(positions: ndarray, low: ndarray, high: ndarray, cells: int) -> Float[ndarray, "n p N"]:
-    """Return the weight of every cell at every position; all 0 off the window."""
-    share = (positions[None] - low[:, None]) / np.maximum(high - low, 1e-6)[:, None]
-    place = np.clip(share * cells - 0.5, 0.0, cells - 1.0)
-    weights = np.maximum(1.0 - np.abs(place[..., None] - np.arange(cells)), 0.0)
-    return (weights * ((share >= 0.0) & (share <= 1.0))[..., None]).astype(np.float32)
+def masks_at_points(
+    logits: Float[ndarray, "n N N"], rectangles: Float[ndarray, "n 4"], points: Float[ndarray, "p 2"]
+) -> Bool[ndarray, "n p"]:
+    """Return which masks lie on which points ``(x, y)`` of the frame of their windows."""
+    covered = np.zeros((len(logits), len(points)), dtype=bool)
+    for number, (x, y) in enumerate(points):
+        covered[:, number] = paste_masks(logits, rectangles, np.array([x]), np.array([y]))[:, 0, 0]
+    return covered
+
+
+def _interpolation(
+    positions: ndarray, low: float, high: float, cells: int
+) -> tuple[Float[ndarray, "p N"], slice]:
+    """Return the weight of every cell at the positions on a window, and which positions those are."""
+    share = (positions - low) / max(high - low, 1e-6)
+    start, stop = np.searchsorted(share, [0.0, np.nextafter(1.0, 2.0)])
+    place = np.clip(share[start:stop] * cells - 0.5, 0.0, cells - 1.0)
+    first = np.minimum(place.astype(np.int64), max(cells - 2, 0))
+    weights = np.zeros((len(place), cells), dtype=np.float32)
+    index = np.arange(len(place))
+    weights[index, first] = 1.0 - (place - first)
+    if cells > 1:
+        weights[index, first + 1] = place - first
+    return weights, slice(int(start), int(stop))

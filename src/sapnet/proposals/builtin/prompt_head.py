@@ -145,7 +145,9 @@ class PromptHead(nn.Module):
             maps: Of the images that the windows lie on.
             prompts: At least one window.
         """
-        cut = cut_windows(maps.features, STRIDES, prompts)
+        # A click is often asked with negative points and without: what its windows show is the same.
+        windows, which = prompts.distinct()
+        cut = cut_windows(maps.features, STRIDES, windows)[which]
         channels = prompt_channels(prompts)
         weights = reference_weights(channels)
         seen = _seen_boxes(maps.edges, prompts, weights, cut[:, -1:])

@@ -57,6 +57,15 @@ class WindowPrompts:
             self.boxes[start:stop],
         )
 
+    def distinct(self) -> tuple[WindowPrompts, Int[Tensor, " q"]]:
+        """Return the windows without repetitions and without prompts, and which of them each window is."""
+        places = torch.cat([self.image_index[:, None].float(), self.centers, self.sides[:, None]], dim=1)
+        found, which = torch.unique(places, dim=0, return_inverse=True)
+        nowhere = torch.full((len(found), 4), torch.nan)
+        none = torch.zeros(0, dtype=torch.long)
+        points = torch.zeros(0, 2), none.bool(), none
+        return WindowPrompts(found[:, 0].long(), found[:, 1:3], found[:, 3], *points, nowhere), which
+
 
 def cell_centers(prompts: WindowPrompts, cells: int = CELLS) -> tuple[Tensor, Tensor]:
     """Return the x of every column (q, N) and the y of every row (q, N) of cells, in pixels."""

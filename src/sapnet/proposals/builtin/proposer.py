@@ -10,25 +10,29 @@ Nothing here imports torch until the first image is proposed for.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
+from threadpoolctl import ThreadpoolController
 
 from sapnet.data.rle import encode_mask
 from sapnet.errors import CheckpointError, InputError, nearest
 from sapnet.proposals.builtin import ADVICE
-from sapnet.proposals.builtin.asking import NEEDS_BOX, Asking
+from sapnet.proposals.builtin.asking import CLICKS_AT_A_TIME, NEEDS_BOX, Asking
+from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.click_bags import HEAD, HIERARCHY, SOURCES, ClickBag
+from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, reduce_image
-from sapnet.proposals.candidates import distinct_best
+from sapnet.proposals.candidates import novel_best
 from sapnet.proposals.prompt_plan import (
     BOX_AND_POINT,
-    POINT,
     POINT_AND_NEGATIVES,
     NegativeChoice,
     check_prompt_settings,
@@ -65,6 +69,8 @@ class BuiltinProposer:
         working_long_side: Images are brought to this long side first (enlarged at most twice).
         masks_per_point: Proposals kept per click.
         duplicate_iou: Two proposals of a click that overlap at least this much are one.
+        likeness_discount: How much of its score a proposal loses for its overlap with a better one of the
+            click: ``score * (1 - likeness_discount * IoU)``. From 0 to 1.
         max_negatives: The most clicks on other objects that are negative points of a prompt.
         negatives: Whether those are of the same class or of any.
         jitter_pixels: How far jittered points are moved, pixels of the original image.
@@ -83,10 +89,11 @@ class BuiltinProposer:
         self,
         *,
         sources: Sequence[str] = SOURCES,
-        kinds: Sequence[str] = (POINT, POINT_AND_NEGATIVES, BOX_AND_POINT),
-        working_long_side: int = 512,
+        kinds: Sequence[str] = (POINT_AND_NEGATIVES, BOX_AND_POINT),
+        working_long_side: int = 768,
         masks_per_point: int = 12,
         duplicate_iou: float = 0.8,
+        likeness_discount: float = 0.7,
         max_negatives: int = 3,
         negatives: NegativeChoice = "same-class",
         jitter_pixels: float = 4.0,
@@ -108,9 +115,10 @@ class BuiltinProposer:
             "working_long_side": working_long_side,
             "masks_per_point": masks_per_point,
             "duplicate_iou": duplicate_iou,
+            "likeness_discount": likeness_discount,
             **self._plan,
             "seed": seed,
-            "version": 2,
+            "version": 3,
         }
         self._sources = tuple(source for source in SOURCES if source in sources)
         self._kinds = tuple(kinds)
@@ -138,7 +146,7 @@ class BuiltinProposer:
             prompts: The clicks, original frame; clicks outside the image are moved to its rim.
 
         Returns:
-            The proposals, with predicted IoUs as scores.
+            The proposals; scores are predicted IoUs, lowered by the likeness to better ones of the click.
 
         Raises:
             CheckpointError: The weights are damaged or have no such source.
@@ -155,9 +163,8 @@ class BuiltinProposer:
                     long_side=self.settings["working_long_side"],
                     with_trees=HIERARCHY in self._sources,
                 )
-                for index, masks, scores, kinds in self._bags(working, prompts, size):
-                    counts = [encode_mask(mask) for mask in masks]
-                    found += zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True)
+                for bag in self._bags(working, prompts, size):
+                    found += bag
         return collect_proposals(
             prompts,
             size,
@@ -174,29 +181,37 @@ class BuiltinProposer:
             CheckpointError: The file is damaged, holds something else, or lacks a source.
         """
         if self._loaded is None:
+            from sapnet.proposals.builtin.folding import folded_weights
             from sapnet.proposals.builtin.weights import load_weights
 
             loaded = load_weights(self._weights)
             if HEAD in self._sources and loaded.head is None:
                 raise CheckpointError(str(self._weights), ["It has no promptable head (source 'head')."])
-            self._loaded = loaded
+            self._loaded = folded_weights(loaded)
         return self._loaded
 
     def _bags(
         self, working: WorkingImage, prompts: ImagePrompts, size: tuple[int, int]
-    ) -> Iterator[tuple[int, ndarray, ndarray, list[str]]]:
-        """Yield index, masks (n, H, W), scores (n,) and kinds of every click."""
+    ) -> Iterator[list[tuple[int, bytes, float, str]]]:
+        """Yield, click by click, the index of the click, counts, score and kind of every proposal."""
         asking = Asking(
             self.load(), self._sources, self._kinds, {**self._plan, "seed": self.settings["seed"]}
         )
-        for index, click, bag in asking.candidates(working, prompts, size):
+
+        def proposed(candidates: tuple[int, Click, ClickBag]) -> list[tuple[int, bytes, float, str]]:
+            index, click, bag = candidates
             scores = asking.scores(working, click, bag)
             chosen, scores = self._chosen(working, prompts, index, bag, scores)
-            if len(chosen):
-                yield index, bag.masks(chosen, working, size), scores, [bag.bag.kinds[i] for i in chosen]
-            else:
+            if not len(chosen):
                 mask = enlarged_mask(square_around(working.size, click.xy)[0], size)
-                yield index, mask[None], np.full(1, _FALLBACK_SCORE), [FALLBACK_KIND]
+                return [(index, encode_mask(mask), _FALLBACK_SCORE, FALLBACK_KIND)]
+            counts = [encode_mask(mask) for mask in bag.masks(chosen, working, size)]
+            kinds = [bag.bag.kinds[i] for i in chosen]
+            return list(zip([index] * len(counts), counts, scores.tolist(), kinds, strict=True))
+
+        all_candidates = asking.candidates(working, prompts, size)
+        while some := list(islice(all_candidates, CLICKS_AT_A_TIME)):
+            yield from in_threads(proposed, some)
 
     def _chosen(
         self, working: WorkingImage, prompts: ImagePrompts, index: int, bag: ClickBag, scores: ndarray
@@ -209,10 +224,14 @@ class BuiltinProposer:
             scores = scores * (_UNCOVERED + (1.0 - _UNCOVERED) * share)
         allowed = ~bag.covers(outside, working).any(1)
         usable = np.flatnonzero(allowed) if allowed.any() else np.arange(len(scores))
-        overlap = bag.bag.overlap[np.ix_(usable, usable)]
-        most = self.settings["masks_per_point"]
-        best = usable[distinct_best(scores[usable], overlap, self.settings["duplicate_iou"], most)]
-        return best, scores[best]
+        picked, worth = novel_best(
+            scores[usable],
+            bag.bag.overlap[np.ix_(usable, usable)],
+            discount=self.settings["likeness_discount"],
+            duplicate_iou=self.settings["duplicate_iou"],
+            most=self.settings["masks_per_point"],
+        )
+        return usable[picked], worth
 
 
 def _check_sources(sources: Sequence[str]) -> None:
@@ -229,19 +248,27 @@ def _check_sources(sources: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread; images are shared among processes instead.
+    """Let torch and NumPy's linear algebra compute with one thread each.
 
-    With another number of threads the maps differ in their last bits, and regions and masks with them: a
-    store would depend on how many threads each process of a run had.
+    With another number of threads torch's maps differ in their last bits, and regions and masks with them:
+    a store would depend on how many threads each process of a run had. Products of masks do not differ, but
+    are small: threads of their own get in the way of the two that share an image
+    (:mod:`sapnet.proposals.builtin.sharing`).
     """
     import torch  # here, as everywhere in this module: not before the first image
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def file_digest(path: Path) -> str:

@@ -63,6 +63,4 @@ def standardised(
 
 def coarse_masks(table: RegionTable, nodes: Int[ndarray, " n"]) -> ndarray:
     """Return the masks (n, h', w') of regions on every second row and column."""
-    tree = table.tree
-    place = tree.place[tree.leaves[::_STEP, ::_STEP]]
-    return (place >= tree.first[nodes, None, None]) & (place < tree.last[nodes, None, None])
+    return table.tree.masks(nodes, step=_STEP)

@@ -56,32 +56,40 @@ class RegionTable:
     """One column per entry of ``REGION_FEATURES``."""
 
 
-def describe_regions(tree: RegionTree, maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> RegionTable:
+def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Float[ndarray, "h w 15"]:
+    """Return what is summed over regions, whichever tree they are of.
+
+    Args:
+        maps: The network's maps of an image.
+        lab: Its Lab colours.
+
+    Returns:
+        float64: column, row, inside, the three colours, the sum of their squares, the four edges of the
+        box that the pixel sees, and their squares. Channel after channel in memory.
+    """
+    height, width = maps.inside.shape
+    values = np.empty((15, height, width))
+    values[0] = np.arange(width) + 0.5
+    values[1] = np.arange(height)[:, None] + 0.5
+    values[2] = maps.inside
+    values[3:6] = lab.transpose(2, 0, 1)
+    values[6] = values[3] ** 2 + values[4] ** 2 + values[5] ** 2
+    values[7:11] = maps.edges
+    np.square(values[7:11], out=values[11:])
+    return values.transpose(1, 2, 0)
+
+
+def describe_regions(tree: RegionTree, maps: BoundaryMaps, pixels: Float[ndarray, "h w 15"]) -> RegionTable:
     """Describe all regions of a tree.
 
     Args:
         tree: Its ``gradient`` is the strength it was built from.
         maps: The network's maps of the same image.
-        lab: Its Lab colours.
+        pixels: Its :func:`pixel_values`.
     """
     height, width = tree.leaves.shape
-    rows, columns = np.mgrid[0.5:height, 0.5:width]
-    edges = maps.edges.transpose(1, 2, 0).astype(np.float64)
-    light = lab.astype(np.float64)
-    pixels = np.concatenate(
-        [
-            columns[..., None],
-            rows[..., None],
-            maps.inside[..., None],
-            tree.gradient[..., None],
-            light,
-            (light**2).sum(2, keepdims=True),
-            edges,
-            edges**2,
-        ],
-        axis=2,
-    )
-    sums = region_sums(tree, pixels)
+    per_tree = tree.gradient[..., None]
+    sums = np.concatenate([region_sums(tree, pixels), region_sums(tree, per_tree)], axis=1)
     area = tree.area.astype(np.float64)
     means = sums / area[:, None]
     ring_area = np.maximum(area[tree.parent] - area, 1.0)[:, None]
@@ -93,13 +101,13 @@ def describe_regions(tree: RegionTree, maps: BoundaryMaps, lab: Float[ndarray, "
             0.5 * np.log(area / (height * width)),
             *_merging(tree),
             *_contour_columns(contours),
-            means[:, 3],
+            means[:, 15],
             *_shape(contours.length, area, box, (height, width)),
             means[:, 2],
             means[:, 2] - ring[:, 2],
-            *_edge_columns(means[:, 8:12], means[:, 12:16], box),
-            np.sqrt(((means[:, 4:7] - ring[:, 4:7]) ** 2).sum(1)) / _COLOR_UNIT,
-            np.sqrt(np.maximum(means[:, 7] - (means[:, 4:7] ** 2).sum(1), 0.0)) / _COLOR_UNIT,
+            *_edge_columns(means[:, 7:11], means[:, 11:15], box),
+            np.sqrt(((means[:, 3:6] - ring[:, 3:6]) ** 2).sum(1)) / _COLOR_UNIT,
+            np.sqrt(np.maximum(means[:, 6] - (means[:, 3:6] ** 2).sum(1), 0.0)) / _COLOR_UNIT,
             np.log(area[tree.parent] / area),
         ],
         axis=1,

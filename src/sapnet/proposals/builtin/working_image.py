@@ -13,7 +13,8 @@ from numpy import ndarray
 from sapnet.proposals.builtin.bag_features import Surroundings, surroundings_of
 from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.hierarchy import contour_tree
-from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
+from sapnet.proposals.builtin.region_table import RegionTable, describe_regions, pixel_values
+from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.proposer import ImagePrompts
 
 if TYPE_CHECKING:
@@ -75,15 +76,23 @@ def reduce_image(
     reduced = cv2.resize(image, size, interpolation=filter_kind) if size != (width, height) else image
     reduced = np.ascontiguousarray(reduced)
     maps, fused = image_maps(network, head, reduced)
-    tables = []
-    if with_trees:
-        lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
-        for share, sharpness in TREES:
-            strength = (1.0 - share) * maps.region + share * maps.border
-            tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
-            tables.append(describe_regions(tree, maps, lab))
+    tables = _tables(maps, reduced) if with_trees else []
     scale = np.array([size[0] / width, size[1] / height])
     return WorkingImage(scale, maps, tuple(tables), fused, surroundings_of(maps))
+
+
+def _tables(maps: BoundaryMaps, reduced: ndarray) -> list[RegionTable]:
+    """Build the trees and describe their regions."""
+    lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
+    pixels = pixel_values(maps, lab)
+
+    def table_of(setting: tuple[float, float]) -> RegionTable:
+        share, sharpness = setting
+        strength = (1.0 - share) * maps.region + share * maps.border
+        tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
+        return describe_regions(tree, maps, pixels)
+
+    return in_threads(table_of, TREES)
 
 
 def click_of(

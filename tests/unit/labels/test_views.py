@@ -1,0 +1,155 @@
+"""Labelling from several views of every image."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from data_builders import point_set
+from sapnet.build import build_dataset, build_model, build_views
+from sapnet.data.annotations import load_points
+from sapnet.data.collate import collate
+from sapnet.data.loading import clicked_images
+from sapnet.data.views import ImageViews
+from sapnet.engine.session import SessionOptions, TrainingData, choose
+from sapnet.errors import DataError
+from sapnet.labels.label import pick_proposals
+from sapnet.proposals.store import ProposalStore
+from training_builders import tiny_config, write_tiny_data
+
+QUIET = SessionOptions(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    paths = write_tiny_data(tmp_path_factory.mktemp("tiny"), clicks_per_image=3, empty=(2,))
+    points = load_points(paths.points)
+    return TrainingData.of(points, paths.images, ProposalStore.open(paths.store, points))
+
+
+def trained(**labelling):
+    """Settings, and a network with the same random weights that tell proposals apart."""
+    config = tiny_config(labelling=labelling)
+    torch.manual_seed(0)
+    network = build_model(config.model, num_classes=2, mask_stride=4, pretrained=False)
+    with torch.no_grad():
+        for parameter in network.selection.head.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape) * 0.15)
+    return SimpleNamespace(config=config, network=network.eval())
+
+
+def views_of(data, **labelling):
+    return build_views(tiny_config(labelling=labelling), data.points, data.images_dir, data.store)
+
+
+def batch_of(view, row=0):
+    return collate([view[row]], size_divisor=32, mask_stride=4)
+
+
+def test_the_first_view_is_the_image_as_it_was_without_views(tiny):
+    plain = build_dataset(tiny_config(), tiny.points, tiny.images_dir, tiny.store, training=False)[0]
+    views = views_of(tiny, scales=[1.0, 1.0, 1.5, 1.5])
+    assert [tuple(view[0].image.shape[1:]) for view in views] == [(64, 64), (64, 64), (96, 96), (96, 96)]
+    assert torch.equal(views[0][0].image, plain.image)
+    assert torch.equal(views[1][0].image, plain.image.flip(-1))
+    assert torch.equal(views[3][0].image, views[2][0].image.flip(-1))
+    assert torch.equal(views[1][0].bags.masks, plain.bags.masks.flip(-1))
+
+
+def test_a_mirrored_view_keeps_the_order_of_the_proposals(tiny):
+    plain, mirrored = (view[0].bags for view in views_of(tiny, scales=[1.0, 1.0]))
+    for name in ("scores", "valid", "area", "covered_points", "covered_distance"):
+        assert torch.equal(getattr(plain, name), getattr(mirrored, name)), name
+
+
+def test_views_come_one_after_the_other_image_by_image(tiny):
+    views = ImageViews(views_of(tiny, scales=[1.0, 1.5]))
+    assert len(views) == 2 * len(tiny.points.images)
+    assert [views[item].image_id for item in range(4)] == [1, 1, 2, 2]
+    assert [views[item].image.shape[-1] for item in range(4)] == [64, 96, 64, 96]
+    with pytest.raises(ValueError, match="one view at least"):
+        ImageViews([])
+
+
+def test_an_image_that_cannot_be_read_is_told_once_for_all_its_views(tiny, tmp_path):
+    views = build_views(tiny_config(labelling={"scales": [1.0, 1.0]}), tiny.points, tmp_path, tiny.store)
+    options = {"size_divisor": 32, "mask_stride": 4, "num_workers": 0, "quiet": True}
+    with pytest.raises(DataError) as error:
+        list(clicked_images(ImageViews(views), title="label", skip_bad=False, **options))
+    assert len(error.value.problems) == len(tiny.points.images) + 1
+    assert list(clicked_images(ImageViews(views), title="label", skip_bad=True, **options)) == []
+
+
+def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
+    case = trained(scales=[1.0], overlap_temperature=0.0)
+    found = choose(case.network, tiny, case.config, options=QUIET)
+    (view,) = views_of(tiny, scales=[1.0])
+    for row in range(len(tiny.points.images)):
+        batch = batch_of(view, row)
+        picks, ranking = case.network._ranked(batch, use_segmenter=True)
+        shares = ranking / ranking.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        for click, annotation_id in enumerate(batch.prompts.annotation_ids.tolist()):
+            index = int(picks.proposal_index[click])
+            assert found[annotation_id][0] == index
+            assert found[annotation_id][1] == pytest.approx(float(shares[click, index]) if index >= 0 else 0)
+
+
+def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(tiny):
+    case = trained()
+    batch = batch_of(views_of(tiny, scales=[1.0])[0])
+    alone = case.network.pick(batch)
+    same = case.network.pick(batch, others=[batch, batch])
+    ranked = case.network._ranked(batch, use_segmenter=True)[1]
+    assert (
+        same.proposal_index.tolist()
+        == ranked.masked_fill(~batch.bags.valid, -1)
+        .argmax(1)
+        .where(batch.bags.valid.any(1), torch.tensor(-1))
+        .tolist()
+    )
+    unmined = same.proposal_index == alone.proposal_index
+    assert unmined.any()
+    torch.testing.assert_close(same.scores[unmined], alone.scores[unmined])
+
+
+def test_which_of_two_views_comes_first_matters_little(tiny):
+    case = trained()
+    plain, mirrored = (batch_of(view) for view in views_of(tiny, scales=[1.0, 1.0]))
+    one, other = case.network.pick(plain, others=[mirrored]), case.network.pick(mirrored, others=[plain])
+    assert one.proposal_index.tolist() == other.proposal_index.tolist()
+    torch.testing.assert_close(one.scores, other.scores)
+
+
+def test_a_high_temperature_picks_what_overlaps_the_bag_most(tiny):
+    case = trained(scales=[1.0], overlap_temperature=1e6)
+    found = choose(case.network, tiny, case.config, options=QUIET)
+    # Every bag holds a part, the whole around it and a group around both.
+    assert {index for key, (index, _) in found.items() if key != 2} == {1}
+    assert found[2] == (-1, 0.0)
+    assert all(0 <= score <= 1 for _, score in found.values())
+
+
+def test_every_click_is_labelled_once_from_all_views(tiny):
+    case = trained()
+    found = pick_proposals(
+        case.network,
+        views_of(tiny, scales=[1.5, 1.0, 2.0]),
+        overlap_temperature=0.5,
+        size_divisor=32,
+        mask_stride=4,
+        use_segmenter=True,
+        device=torch.device("cpu"),
+        quiet=True,
+    )
+    assert sorted(found) == sorted(tiny.points.annotation_ids.tolist())
+
+
+def test_a_data_set_without_clicks_needs_no_view(tiny):
+    empty = point_set([], images=[])
+    found = choose(
+        trained().network, TrainingData(empty, tiny.images_dir, tiny.store, {}), tiny_config(), options=QUIET
+    )
+    assert found == {}
+    assert np.size(empty.annotation_ids) == 0
