@@ -249,8 +249,10 @@ def test_the_steps_of_the_paper_end_in_the_preset_and_the_replacements_in_the_de
     made = {row.label: row for row in EXPERIMENTS["components"]("simulated", Config())}
     last = with_changes(Config(), made["paper: + MPS, end to end"].changes)
     assert last == with_changes(Config(), PAPER)
-    ends = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
-    assert ends.model == Config().model
+    ends = with_changes(Config(), made["default: + labels of two views, by expected overlap"].changes)
+    assert (ends.model, ends.labelling) == (Config().model, Config().labelling)
+    mined = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
+    assert mined.labelling == last.labelling != ends.labelling
     first = with_changes(Config(), made["single MIL"].changes).model
     assert not (first.guidance.enabled or first.refinement.enabled or first.multi_mask.enabled)
 
@@ -263,6 +265,7 @@ def test_what_does_not_teach_a_selection_does_not_part_its_trainings():
         {"model": {"refinement": {"guide": False}}},
         {"model": {"multi_mask": {"enabled": False}}},
         {"proposals": {"name": "regions"}},
+        {"labelling": {"overlap_temperature": 0.25}},
     ]
     assert all(without_effect(with_changes(base, change)) == without_effect(base) for change in same)
     others = [

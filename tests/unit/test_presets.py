@@ -42,7 +42,9 @@ def test_the_preset_keeps_the_default_s_network_and_schedule():
     untouched = ("data.", "optim.", "proposals.", "model.backbone.", "model.solov2.", "model.pyramid.")
     assert not [key for key in changed if key.startswith(untouched)]
     assert [key for key in changed if key.startswith("training.")] == ["training.selection_warmup_epochs"]
-    assert set(preset_values("paper")) == {"model", "training"}
+    assert set(preset_values("paper")) == {"model", "training", "labelling"}
+    published = load_config(ROOT / "configs" / "coco_r50_1x.yaml")
+    assert load_config(Path("paper")).labelling == published.labelling
 
 
 def test_the_preset_has_the_paper_s_value_of_every_stage():

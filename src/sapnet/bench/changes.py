@@ -28,13 +28,14 @@ def without_effect(config: Config) -> Config:
     alternates and the agreement, which are the segmentation branch's; box mining after the refine pass
     and the guidance of its picks, which choose but do not teach; and, where there is no refine pass, by
     which scores is picked, what would be generated around the pick, and box mining altogether. How
-    proposals are made never takes part: a training names the store that it learned from.
+    proposals are made never takes part (a training names the store that it learned from), nor how a
+    trained network labels.
 
     Args:
         config: Settings of a row.
     """
     plain, model = Config(), config.model
-    changes: dict[str, Any] = {"proposals": plain.proposals}
+    changes: dict[str, Any] = {"proposals": plain.proposals, "labelling": plain.labelling}
     if config.training.mode == "selection-only":
         same = ["multi_mask", "agreement"]
         refined = model.refinement.enabled

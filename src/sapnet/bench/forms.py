@@ -30,6 +30,9 @@ _OFF: dict[str, Any] = {
 SINGLE_MIL: Settings = merged(PAPER, {"model": _OFF})
 """The select pass alone, as in the first row of table 4."""
 
+PAPER_LABELLING: Settings = {"labelling": PAPER["labelling"]}
+"""Labels are the picks: one look at every image, the highest score."""
+
 GUIDANCE: Settings = {"model": {"guidance": {"enabled": True}}}
 REFINEMENT: Settings = {"model": {"refinement": {"enabled": True}}}
 REGIONS: Settings = {"model": {"regions": {"positives": True, "negatives": True}}}

@@ -13,6 +13,7 @@ from sapnet.bench.forms import (
     GUIDANCE,
     MULTI_MASK,
     PAPER,
+    PAPER_LABELLING,
     REFINEMENT,
     REGIONS,
     RELEASED,
@@ -86,12 +87,14 @@ def _default_chain(config: Config) -> tuple[Row, ...]:
     stages = (("mil_head",), ("guidance",), ("picking",), ("refinement", "regions"))
     for sections in (*stages, ("box_mining", "multi_mask", "agreement")):
         steps.append(merged(steps[-1], sections_of(config, *sections)))
+    steps.append(merged(steps[-1], {"labelling": config.labelling.model_dump(mode="json")}))
     names = (
         "features of the backbone, inside the mask",
         "+ guidance by masks, exponent 3",
         "+ picks by class, size and score",
         "+ second MIL and its regions",
         "+ box mining that respects neighbours",
+        "+ labels of two views, by expected overlap",
     )
     rows = [
         Row(f"default: {name}", changes=step, group="default")
@@ -103,12 +106,17 @@ def _default_chain(config: Config) -> tuple[Row, ...]:
 def _box_mining(source: Source, config: Config) -> tuple[Row, ...]:
     pairs = [(high, low) for high in (0.5, 0.6, 0.7) for low in (0.3, 0.4)]
     return (
-        Row("none", segmenter="fixed", changes={"model": {"box_mining": {"enabled": False}}}),
+        Row(
+            "none",
+            segmenter="fixed",
+            changes=merged(PAPER_LABELLING, {"model": {"box_mining": {"enabled": False}}}),
+        ),
         *(
             Row(
                 f"T_min1 {high}, T_min2 {low}",
                 segmenter="fixed" if (high, low) == (0.6, 0.3) else "none",
                 changes=merged(
+                    PAPER_LABELLING,
                     BOX_MINING,
                     {"model": {"box_mining": {"overlap_threshold": high, "containing_threshold": low}}},
                 ),
@@ -188,19 +196,25 @@ def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
 
 
 def _prompt_kinds() -> list[Row]:
-    """What the built-in proposer is asked with; the other sources ask with the click alone."""
+    """What the built-in proposer is asked with; the first row of the table asks as the settings say.
+
+    The other sources ask with the click alone.
+    """
     kinds = {
-        "the click alone": ["point"],
-        "the click, other clicks as negatives": ["point", "point+negatives"],
-        "the click and the box of its best mask": ["point", "box+point"],
+        "the click alone": {"builtin": {"prompts": ["point"]}},
+        "the click, other clicks as negatives": {"builtin": {"prompts": ["point+negatives"]}},
+        "the click and the box of its best mask, no negatives": {
+            "builtin": {"prompts": ["point", "box+point"]}
+        },
+        "the click, negatives and the enhancer's box": {
+            "boxes": "enhancer",
+            "builtin": {"prompts": ["point+negatives", "box+point"]},
+        },
     }
-    rows = [
-        Row(f"asked with {name}", changes={"proposals": {"builtin": {"prompts": asked}}}, group="asked with")
-        for name, asked in kinds.items()
+    return [
+        Row(f"asked with {name}", changes={"proposals": section}, group="asked with")
+        for name, section in kinds.items()
     ]
-    learned = {"boxes": "enhancer", "builtin": {"prompts": ["point", "box+point"]}}
-    name = "asked with the click and the enhancer's box"
-    return [*rows, Row(name, changes={"proposals": learned}, group="asked with")]
 
 
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -253,7 +267,8 @@ MEANING: dict[str, str] = {
     "components": "One stage after the other, in the paper's form, in the released code's, and what the "
     "default has instead (table 4). Labels are those of a selection trained alone unless a row says end to "
     "end; alternates (MPS) teach the segmentation branch alone, so they have no effect without it.",
-    "box-mining": "Thresholds of box mining (table 5), on the given settings. The mined box teaches nothing "
+    "box-mining": "Thresholds of box mining (table 5), on the given settings, with the picks as labels: the "
+    "default labels by expected overlap, where mined boxes have no say. The mined box teaches nothing "
     "where mining follows the refine pass, so all rows pick with the networks of one training.",
     "positives-negatives": "Generated positives and negatives (table 6), on the given settings.",
     "part-problem": "Gap and box mIoU (table 7): how much more compact picks are than objects.",

@@ -128,7 +128,7 @@ def with_fixed(learned: TrainingData, picks: Picks) -> TrainingData:
 
 
 def as_segmenter(config: Config, epochs: int) -> Config:
-    """Return the settings of a segmenter on fixed labels, without those of the selection.
+    """Return the settings of a segmenter on fixed labels, without those of the selection and of labelling.
 
     Rows with different selections so train the same network where their picks are the same.
 
@@ -148,5 +148,6 @@ def as_segmenter(config: Config, epochs: int) -> Config:
         update={
             "model": config.model.model_copy(update=unused),
             "training": config.training.model_copy(update=training),
+            "labelling": plain.labelling,
         }
     )
