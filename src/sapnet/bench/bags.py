@@ -65,8 +65,6 @@ ROWS: tuple[BagRow, ...] = (
     BagRow("region merging alone", "regions", {"proposals": {"regions": {"grabcut": False}}}),
     BagRow("simulated SAM", "simulated"),
     _builtin("hierarchy", _TREE),
-    _builtin("hierarchy, click alone", _TREE, "point"),
-    _builtin("hierarchy, click and negatives", _TREE, "point+negatives"),
     _builtin("head", _HEAD),
     _builtin("both", _BOTH),
     _builtin("both, click alone", _BOTH, "point"),
