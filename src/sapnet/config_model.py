@@ -185,6 +185,9 @@ class LabellingConfig(Section):
     the scores of all views are averaged. (1.0,): one look (paper)."""
     mirror_every_second: bool = True
     """Mirror the second view, the fourth, and so on."""
+    exclusion: NonNegative = 0.25
+    """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
+    is expected to cover; 0: not (paper)."""
     overlap_temperature: NonNegative = 0.5
     """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
     with the bag, whose proposals count as score ** (1 / temperature)."""

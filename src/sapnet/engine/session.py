@@ -21,7 +21,7 @@ from sapnet.errors import CheckpointError
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import PickedProposals
-from sapnet.models.sapnet import SapNet
+from sapnet.models.sapnet import LabellingRule, SapNet
 from sapnet.proposals.store import ProposalStore
 
 SELECTION_NAME = "selection"
@@ -191,7 +191,7 @@ def choose(
     return pick_proposals(
         model,
         build_views(config, data.points, data.images_dir, data.store),
-        overlap_temperature=config.labelling.overlap_temperature,
+        rule=LabellingRule(config.labelling.exclusion, config.labelling.overlap_temperature),
         size_divisor=config.data.size_divisor,
         mask_stride=config.data.mask_stride,
         use_segmenter=config.training.mode == "end-to-end",

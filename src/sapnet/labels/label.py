@@ -15,7 +15,7 @@ from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import picked_only
-from sapnet.models.sapnet import SapNet
+from sapnet.models.sapnet import PAPER_RULE, LabellingRule, SapNet
 from sapnet.proposals.proposer import ImageProposals
 
 
@@ -23,7 +23,7 @@ def pick_proposals(
     model: SapNet,
     views: Sequence[TrainingDataset],
     *,
-    overlap_temperature: float = 0.0,
+    rule: LabellingRule = PAPER_RULE,
     size_divisor: int,
     mask_stride: int,
     use_segmenter: bool,
@@ -37,7 +37,7 @@ def pick_proposals(
     Args:
         model: The trained network.
         views: Samples at test size, and the same at other sizes or mirrored; their scores are averaged.
-        overlap_temperature: See ``SapNet.pick``.
+        rule: How the scores choose.
         size_divisor: Padded sizes are multiples of this.
         mask_stride: Input pixels per mask cell.
         use_segmenter: Whether the SOLOv2 branch has been trained and may weigh in.
@@ -65,9 +65,7 @@ def pick_proposals(
     )
     for _, of_image in groupby(batches, key=lambda batch: batch.image_ids):
         batch, *others = (view.to(device) for view in of_image)
-        found = model.pick(
-            batch, use_segmenter=use_segmenter, others=others, overlap_temperature=overlap_temperature
-        )
+        found = model.pick(batch, use_segmenter=use_segmenter, others=others, rule=rule)
         ids = batch.prompts.annotation_ids.tolist()
         chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
         picks.update(zip(ids, chosen, strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sapnet.losses.segmentation import SegmentationSums
 from sapnet.mil.agreement import segmenter_agreement
+from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, mean_of_views
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
@@ -33,6 +34,19 @@ class Picks:
     """Index into the bag; -1 for an empty bag."""
     scores: Float[Tensor, " G"]
     """The pick's share of the bag's final scores, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class LabellingRule:
+    """How final scores choose a label; the defaults are the paper's: the branch's own pick."""
+
+    exclusion: float = 0.0
+    """Weight of ``mil.exclusion``; 0: not."""
+    overlap_temperature: float = 0.0
+    """Temperature of ``mil.expected_overlap``; 0: the highest score."""
+
+
+PAPER_RULE = LabellingRule()
 
 
 class SapNet(nn.Module):
@@ -131,7 +145,7 @@ class SapNet(nn.Module):
         *,
         use_segmenter: bool = True,
         others: Sequence[Batch] = (),
-        overlap_temperature: float = 0.0,
+        rule: LabellingRule = PAPER_RULE,
     ) -> Picks:
         """Choose a proposal for every click of a batch.
 
@@ -140,20 +154,23 @@ class SapNet(nn.Module):
             use_segmenter: Let the SOLOv2 branch's agreement weigh in where the network was built
                 with it; False while that branch is untrained.
             others: Other views of the same images with the same clicks and bags.
-            overlap_temperature: 0: pick what scores highest; above: the proposal that promises the
-                highest overlap (``mil.expected_overlap``).
+            rule: How the scores choose.
 
         Returns:
-            The picks. From one view and at temperature 0 they are those that supervise: mined ones
+            The picks. From one view and by the paper's rule they are those that supervise: mined ones
             where box mining is on.
         """
         picks, ranking = self._ranked(batch, use_segmenter)
         index = picks.proposal_index
         if others:
             ranking = mean_of_views([ranking, *(self._ranked(view, use_segmenter)[1] for view in others)])
+        if rule.exclusion > 0:
+            image_index = batch.prompts.image_index
+            ranking = exclude_neighbours(ranking, batch.bags, image_index, weight=rule.exclusion)
+        if others or rule.exclusion > 0:
             index = best_valid_index(ranking, batch.bags.valid)
-        if overlap_temperature > 0:
-            overlaps = expected_overlap(ranking, batch.bags, temperature=overlap_temperature)
+        if rule.overlap_temperature > 0:
+            overlaps = expected_overlap(ranking, batch.bags, temperature=rule.overlap_temperature)
             index = best_valid_index(overlaps, batch.bags.valid)
         chosen = take_rows(ranking, index, absent=0.0)
         share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)

@@ -15,6 +15,7 @@ from sapnet.data.views import ImageViews
 from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.errors import DataError
 from sapnet.labels.label import pick_proposals
+from sapnet.models.sapnet import LabellingRule
 from sapnet.proposals.store import ProposalStore
 from training_builders import tiny_config, write_tiny_data
 
@@ -83,7 +84,7 @@ def test_an_image_that_cannot_be_read_is_told_once_for_all_its_views(tiny, tmp_p
 
 
 def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
-    case = trained(scales=[1.0], overlap_temperature=0.0)
+    case = trained(scales=[1.0], overlap_temperature=0.0, exclusion=0.0)
     found = choose(case.network, tiny, case.config, options=QUIET)
     (view,) = views_of(tiny, scales=[1.0])
     for row in range(len(tiny.points.images)):
@@ -114,6 +115,14 @@ def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(
     torch.testing.assert_close(same.scores[unmined], alone.scores[unmined])
 
 
+def test_exclusion_alone_changes_scores_but_labels_every_click(tiny):
+    case = trained(scales=[1.0], overlap_temperature=0.0, exclusion=1.0)
+    without = trained(scales=[1.0], overlap_temperature=0.0, exclusion=0.0)
+    found, plain = (choose(one.network, tiny, one.config, options=QUIET) for one in (case, without))
+    assert found.keys() == plain.keys()
+    assert any(found[key][1] != plain[key][1] for key in found)
+
+
 def test_which_of_two_views_comes_first_matters_little(tiny):
     case = trained()
     plain, mirrored = (batch_of(view) for view in views_of(tiny, scales=[1.0, 1.0]))
@@ -123,7 +132,7 @@ def test_which_of_two_views_comes_first_matters_little(tiny):
 
 
 def test_a_high_temperature_picks_what_overlaps_the_bag_most(tiny):
-    case = trained(scales=[1.0], overlap_temperature=1e6)
+    case = trained(scales=[1.0], overlap_temperature=1e6, exclusion=0.0)
     found = choose(case.network, tiny, case.config, options=QUIET)
     # Every bag holds a part, the whole around it and a group around both.
     assert {index for key, (index, _) in found.items() if key != 2} == {1}
@@ -136,7 +145,7 @@ def test_every_click_is_labelled_once_from_all_views(tiny):
     found = pick_proposals(
         case.network,
         views_of(tiny, scales=[1.5, 1.0, 2.0]),
-        overlap_temperature=0.5,
+        rule=LabellingRule(exclusion=0.5, overlap_temperature=0.5),
         size_divisor=32,
         mask_stride=4,
         use_segmenter=True,
