@@ -188,7 +188,7 @@ class LabellingConfig(Section):
     exclusion: NonNegative = 0.25
     """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
     is expected to cover; 0: not (paper)."""
-    overlap_temperature: NonNegative = 0.5
+    overlap_temperature: NonNegative = 0.35
     """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
     with the bag, whose proposals count as score ** (1 / temperature)."""
 
