@@ -7,6 +7,7 @@ import torch
 
 from oracles import exclusion as oracle
 from oracles.random_bags import random_case
+from sapnet.data.loading import blank_batch
 from sapnet.mil import exclusion as module
 from sapnet.mil.exclusion import exclude_neighbours
 
@@ -60,7 +61,6 @@ def test_clicks_are_taken_a_few_at_a_time(monkeypatch):
 
 
 def test_no_click_at_all_is_no_error():
-    case = random_case(0)
-    none = replace(case.bags, masks=case.bags.masks[:0], valid=case.bags.valid[:0])
-    found = exclude_neighbours(torch.zeros(0, 4), none, torch.zeros(0, dtype=torch.long), weight=1.0)
-    assert found.shape == (0, 4)
+    batch = blank_batch(size_divisor=32, mask_stride=4)
+    image_index = batch.prompts.image_index
+    assert exclude_neighbours(batch.bags.scores, batch.bags, image_index, weight=1.0).shape == (0, 1)
