@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from sapnet.bench.bags import BAGS_NAME
 from sapnet.bench.results_page import committed_name, results_page
 from sapnet.data.atomic import write_json_atomic, write_text_atomic
 
@@ -26,9 +27,10 @@ def main(folders: list[str]) -> None:
     for folder in folders:
         for path in sorted(Path(folder).glob("*/bench.json")):
             content = json.loads(path.read_text(encoding="utf-8"))
-            if "source" in content:  # `bags` has tables of its own
-                write_json_atomic(RESULTS / committed_name(content), content, indent=1)
-                print(f"{path} -> {RESULTS.name}/{committed_name(content)}")
+            if content["name"] == BAGS_NAME:  # its paths and single figures stay where they were measured
+                content = {key: content[key] for key in ("name", "data", "every", "version", "tables")}
+            write_json_atomic(RESULTS / committed_name(content), content, indent=1)
+            sys.stdout.write(f"{path} -> {RESULTS.name}/{committed_name(content)}\n")
     write_text_atomic(ROOT / "docs" / "results.md", results_page(RESULTS))
 
 

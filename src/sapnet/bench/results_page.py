@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sapnet.bench.bags import BAGS_NAME
 from sapnet.bench.rows import Source
 from sapnet.bench.tables import EXPERIMENTS, MEANING
 from sapnet.config import Config
@@ -24,6 +25,10 @@ PLANNED: dict[tuple[str, Source], tuple[str, ...]] = {
 
 _SCHEDULE = "-c configs/street4.yaml training.epochs=4"
 _NAMES = {"simulated": "simulated SAM", "builtin": "built-in proposer", "regions": "`regions`"}
+_BAGS_MEANING = (
+    "How good each proposer's masks are before anything is trained. `builtin: both` is the default; "
+    "`regions` has GrabCut masks besides its region tree. Seconds are of one image beside other work."
+)
 _HEAD = """# Results
 
 Written by `make results` from `benchmarks/results/*.json`; do not edit. `DATA` holds the data sets
@@ -43,7 +48,8 @@ def results_page(folder: Path) -> str:
     """Write the page.
 
     Args:
-        folder: Holds ``EXPERIMENT-DATA-SOURCE.json``, the ``bench.json`` of what has been measured.
+        folder: Holds ``EXPERIMENT-DATA-SOURCE.json``, the ``bench.json`` of what has been measured, and
+            ``bags-DATA.json``, the tables of bags.
 
     Returns:
         Markdown; the same for the same files.
@@ -55,6 +61,8 @@ def results_page(folder: Path) -> str:
     for (data, source), names in PLANNED.items():
         blocks.append(f"## {data}, {_NAMES[source]}\n")
         blocks += [_experiment(folder, name, data, source) for name in names]
+    blocks.append("## Bags of proposals\n")
+    blocks += [_bags(folder, data) for data in dict.fromkeys(data for data, _ in PLANNED)]
     return "\n".join(blocks)
 
 
@@ -64,7 +72,8 @@ def committed_name(content: Mapping[str, Any]) -> str:
     Args:
         content: Of its ``bench.json``.
     """
-    return f"{content['name']}-{content['data']}-{content['source']}.json"
+    parts = (content["name"], content["data"], content.get("source"))
+    return "-".join(part for part in parts if part) + ".json"
 
 
 def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
@@ -87,6 +96,20 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     if any("not measured" in cells for table in tables for cells in table["rows"]):
         lines.append("The same command measures the rows that are not measured yet.\n")
     lines.append(as_markdown(tables).replace("### ", "#### "))
+    return "\n".join(lines)
+
+
+def _bags(folder: Path, data: str) -> str:
+    path = folder / f"{BAGS_NAME}-{data}.json"
+    content = _read(path) if path.exists() else None
+    every = f" --every {content['every']}" if content and content["every"] > 1 else ""
+    command = f"sapnet bench {BAGS_NAME} --data DATA/{data} --out OUT{every}"
+    lines = [f"### `{BAGS_NAME}`, {data}\n", f"{_BAGS_MEANING}\n"]
+    if content is None:
+        lines.append("Not measured. The command:\n")
+    lines.append(f"```\n{command}\n```\n")
+    if content is not None:
+        lines.append(as_markdown(content["tables"]).replace("### ", "#### "))
     return "\n".join(lines)
 
 
