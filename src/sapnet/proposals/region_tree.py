@@ -131,7 +131,11 @@ def _adjacency(leaves: ndarray, gradient: ndarray) -> tuple[ndarray, ndarray, nd
 
 
 class _Regions:
-    """The regions while they are merged, as plain lists: single numbers are what merging reads."""
+    """The regions while they are merged, as plain lists: single numbers are what merging reads.
+
+    A region lives in the slot of one of its leaves. When two merge, the one with fewer neighbours moves in
+    with the other, so that only its own neighbours have to learn of it.
+    """
 
     def __init__(self, leaves: ndarray, gradient: ndarray, lab: ndarray) -> None:
         count = int(leaves.max()) + 1
@@ -139,48 +143,61 @@ class _Regions:
         later = [0.0] * (count - 1)
         self.num_leaves = count
         self.area = np.bincount(flat, minlength=count).astype(float).tolist() + later
-        self._light, self._green_red, self._blue_yellow = (
+        self._sums = [
             np.bincount(flat, weights=lab[..., c].ravel(), minlength=count).tolist() + later for c in range(3)
-        )
-        # Of every region: its neighbours, with sum and count of the gradient on the common boundary.
-        self.borders: list[dict[int, tuple[float, int]]] = [{} for _ in range(2 * count - 1)]
+        ]
+        # Of the region in every slot: its number, a power of its area, and its mean colours.
+        self._number = list(range(count))
+        self._slot = list(range(count)) + [0] * (count - 1)
+        self._power = [area**_AREA_POWER for area in self.area[:count]]
+        self._means = [
+            [total / area for total, area in zip(sums[:count], self.area[:count], strict=True)]
+            for sums in self._sums
+        ]
+        # Of every slot: the neighbours' slots, with sum and count of the gradient on the common boundary
+        # as the parts of a complex number, which adds up both at once.
+        self._borders: list[dict[int, complex]] = [{} for _ in range(count)]
         pairs, sums, counts = _adjacency(leaves, gradient)
         for (a, b), total, length in zip(pairs.tolist(), sums.tolist(), counts.tolist(), strict=True):
-            self.borders[a][b] = self.borders[b][a] = (total, length)
+            self._borders[a][b] = self._borders[b][a] = complex(total, length)
 
     def costs(self, node: int) -> list[tuple[float, int, int]]:
         """Return the cost of merging every neighbour with a region, the neighbour and the region."""
-        area, light, green_red, blue_yellow = self.area, self._light, self._green_red, self._blue_yellow
-        own = area[node]
-        own_light, own_green, own_blue = light[node] / own, green_red[node] / own, blue_yellow[node] / own
+        number, power, (light, green_red, blue_yellow) = self._number, self._power, self._means
+        slot = self._slot[node]
+        own, own_light, own_green, own_blue = power[slot], light[slot], green_red[slot], blue_yellow[slot]
         found = []
-        for other, (total, length) in self.borders[node].items():
-            theirs = area[other]
+        for other, border in self._borders[slot].items():
             difference = sqrt(
-                (light[other] / theirs - own_light) ** 2
-                + (green_red[other] / theirs - own_green) ** 2
-                + (blue_yellow[other] / theirs - own_blue) ** 2
+                (light[other] - own_light) ** 2
+                + (green_red[other] - own_green) ** 2
+                + (blue_yellow[other] - own_blue) ** 2
             )
+            theirs = power[other]
             smaller = theirs if theirs < own else own
-            found.append(((total / length + _COLOR_WEIGHT * difference) * smaller**_AREA_POWER, other, node))
+            cost = (border.real / border.imag + _COLOR_WEIGHT * difference) * smaller
+            found.append((cost, number[other], node))
         return found
 
     def join(self, a: int, b: int, node: int) -> None:
-        """Make ``node`` the union of two neighbours, which lose their borders."""
-        for column in (self.area, self._light, self._green_red, self._blue_yellow):
-            column[node] = column[a] + column[b]
-        joined = self.borders[a]
-        for other, (total, length) in self.borders[b].items():
-            before = joined.get(other, (0.0, 0))
-            joined[other] = (total + before[0], length + before[1])
-        joined.pop(a, None)
-        joined.pop(b, None)
-        self.borders[node], self.borders[a], self.borders[b] = joined, {}, {}
-        for other, border in joined.items():
-            theirs = self.borders[other]
-            theirs.pop(a, None)
-            theirs.pop(b, None)
-            theirs[node] = border
+        """Make ``node`` the union of two neighbours."""
+        area = self.area[node] = self.area[a] + self.area[b]
+        kept, left = self._slot[a], self._slot[b]
+        if len(self._borders[kept]) < len(self._borders[left]):
+            kept, left = left, kept
+        self._slot[node], self._number[kept], self._power[kept] = kept, node, area**_AREA_POWER
+        for sums, means in zip(self._sums, self._means, strict=True):
+            total = sums[node] = sums[a] + sums[b]
+            means[kept] = total / area
+        joined, moved = self._borders[kept], self._borders[left]
+        del joined[left], moved[kept]
+        for other, border in moved.items():
+            theirs = self._borders[other]
+            del theirs[left]
+            if other in joined:
+                border += joined[other]
+            joined[other] = theirs[kept] = border
+        self._borders[left] = {}
 
 
 def merge_leaves(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree:
@@ -196,20 +213,33 @@ def merge_leaves(leaves: ndarray, gradient: ndarray, lab: ndarray) -> RegionTree
     """
     regions = _Regions(leaves, gradient, lab)
     count = regions.num_leaves
-    heap = [item for leaf in range(count) for item in regions.costs(leaf) if item[1] < leaf]
+    # Every region has the cheapest of its own pairs in the heap, and the others in a heap of its own.
+    own = [[item for item in regions.costs(leaf) if item[1] < leaf] for leaf in range(count)]
+    for pairs in own:
+        heapq.heapify(pairs)
+    heap = [heapq.heappop(pairs) for pairs in own if pairs]
     heapq.heapify(heap)
+    own += [[] for _ in range(count - 1)]
     parent = list(range(2 * count - 1))
     height = [0.0] * (2 * count - 1)
     node = count
     while node < 2 * count - 1:
-        value, a, b = heapq.heappop(heap)
-        if parent[a] != a or parent[b] != b:
+        value, a, b = heap[0]
+        if parent[b] != b or parent[a] != a:
+            pairs = own[b] if parent[b] == b else []
+            if pairs:
+                heapq.heapreplace(heap, heapq.heappop(pairs))
+            else:
+                heapq.heappop(heap)
             continue
         parent[a] = parent[b] = node
         height[node] = max(value, height[a], height[b])
         regions.join(a, b, node)
-        for item in regions.costs(node):
-            heapq.heappush(heap, item)
+        own[a] = own[b] = []
+        pairs = own[node] = regions.costs(node)
+        if pairs:
+            heapq.heapify(pairs)
+            heapq.heapreplace(heap, heapq.heappop(pairs))
         node += 1
     return _ordered(leaves, gradient, np.asarray(parent), np.asarray(height), np.asarray(regions.area))
 
@@ -220,14 +250,14 @@ def _ordered(
     """Number the leaves depth first, so that every node is a range of places."""
     nodes = len(parent)
     count = (nodes + 1) // 2
-    size = np.ones(nodes, dtype=np.int64)
-    size[count:] = 0
+    above = parent.tolist()
+    size = [1] * count + [0] * (nodes - count)
     for node in range(nodes - 1):
-        size[parent[node]] += size[node]
-    first = np.zeros(nodes, dtype=np.int64)
-    filled = np.zeros(nodes, dtype=np.int64)
+        size[above[node]] += size[node]
+    first = [0] * nodes
+    free = [0] * nodes
     for node in range(nodes - 2, -1, -1):
-        above = parent[node]
-        first[node] = first[above] + filled[above]
-        filled[above] += size[node]
-    return RegionTree(leaves, parent, height, area, first, first + size, first[:count], gradient)
+        start = first[node] = free[node] = free[above[node]]
+        free[above[node]] = start + size[node]
+    begin, length = np.asarray(first, dtype=np.int64), np.asarray(size, dtype=np.int64)
+    return RegionTree(leaves, parent, height, area, begin, begin + length, begin[:count], gradient)
