@@ -47,7 +47,7 @@ def pairwise_overlap(masks: Bool[ndarray, "n h w"]) -> Float[ndarray, "n n"]:
     """Return the IoU of every two masks, float32; 0 for two empty ones."""
     flat = masks.reshape(len(masks), math.prod(masks.shape[1:])).astype(np.float32)
     common = flat @ flat.T
-    area = flat.sum(1)
+    area = common.diagonal()
     return common / np.maximum(area[:, None] + area[None] - common, 1.0)
 
 
@@ -61,13 +61,12 @@ def covers(masks: Bool[ndarray, "n h w"], points: Float[ndarray, "p 2"]) -> Bool
 
 def boundary_pixels(masks: Bool[ndarray, "n h w"]) -> Bool[ndarray, "n h w"]:
     """Return the pixels of each mask with a 4-neighbour in the image that is outside the mask."""
-    border = np.zeros_like(masks)
-    vertical, horizontal = masks[:, 1:] != masks[:, :-1], masks[:, :, 1:] != masks[:, :, :-1]
-    border[:, 1:] |= vertical
-    border[:, :-1] |= vertical
-    border[:, :, 1:] |= horizontal
-    border[:, :, :-1] |= horizontal
-    return border & masks
+    within = masks.copy()
+    within[:, 1:] &= masks[:, :-1]
+    within[:, :-1] &= masks[:, 1:]
+    within[:, :, 1:] &= masks[:, :, :-1]
+    within[:, :, :-1] &= masks[:, :, 1:]
+    return masks ^ within
 
 
 def score_candidates(

@@ -152,7 +152,7 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
     center = (means[:, 1:3].astype(np.float64) + 0.5) * STEP
     side = np.sqrt(area) * STEP
     seen_size = np.sqrt(max(float((seen[2:] - seen[:2]).clip(1.0).prod()), 1.0))
-    border = _summed(boundary_pixels(bag.masks[part]), around.sums[:, [0, 4, 5]], part, around.size)
+    border = _border_sums(boundary_pixels(bag.masks[part]), around, part)
     length = np.maximum(border[:, :1], 1.0)
     touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([width, height]) * STEP).sum(1)
     prompted = np.isfinite(bag.boxes).all(1)
@@ -202,6 +202,17 @@ def _summed(
     here = values.reshape(*size, -1)[part[1:]]
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     return np.asarray(flat @ here.reshape(flat.shape[1], -1))
+
+
+def _border_sums(borders: ndarray, around: Surroundings, part: tuple[slice, slice, slice]) -> ndarray:
+    """Return the pixels of thin masks of a part of the grid, and their sums of both boundary maps (n, 3)."""
+    count, height, width = borders.shape
+    # So few pixels are looked up one by one.
+    owner, position = np.divmod(np.flatnonzero(borders), max(height * width, 1))
+    row, column = np.divmod(position, max(width, 1))
+    place = (row + (part[1].start or 0)) * around.size[1] + column + (part[2].start or 0)
+    sums = [np.bincount(owner, weights=around.sums[place, channel], minlength=count) for channel in (0, 4, 5)]
+    return np.stack(sums, axis=1).astype(np.float32)
 
 
 def _votes(bag: Bag, area: ndarray) -> list[ndarray]:
