@@ -28,10 +28,14 @@ def paste_masks(
     """
     drawn = np.zeros((len(logits), len(columns), len(rows)), dtype=bool)
     cells = logits.astype(np.float32)
+    before: list[float] | None = None
     # A window is often a small part of the grid, and only there is anything to compute.
-    for mask, own, (left, top, right, bottom) in zip(drawn, cells, rectangles.tolist(), strict=True):
-        across, wide = _interpolation(columns, left, right, logits.shape[-1])
-        down, high = _interpolation(rows, top, bottom, logits.shape[-1])
+    for mask, own, rectangle in zip(drawn, cells, rectangles.tolist(), strict=True):
+        # The masks of a window mostly follow one another.
+        if rectangle != before:
+            left, top, right, bottom = before = rectangle
+            across, wide = _interpolation(columns, left, right, logits.shape[-1])
+            down, high = _interpolation(rows, top, bottom, logits.shape[-1])
         # Each row of the weights has two numbers at most that are not 0: the order of sums is no matter.
         mask[wide, high] = across @ (down @ own).T > 0.0
     return drawn.transpose(0, 2, 1)
