@@ -1,9 +1,9 @@
 """What speaks for each candidate of a click, whichever source it is from.
 
 Masks are compared on every second row and column of the working frame. Whatever is summed over masks is a
-whole number. Sums below 2^24 are exact in single precision in any order; those of the positions in the largest
-masks can be greater, and depend in their last bit on the order, which is the same for any number of threads
-because linear algebra keeps to one (``proposer.one_thread``).
+whole number. Sums below 2^24 are exact in single precision in any order; those of the positions in the
+largest masks can be greater, and depend in their last bit on the order, which is the same for any number of
+threads because linear algebra keeps to one (``proposer.one_thread``).
 """
 
 from __future__ import annotations
