@@ -130,6 +130,12 @@ def test_committed_figures_are_small_and_were_copied_whole():
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         content = json.loads(path.read_text())
         assert path.stat().st_size < 200_000
+        if content["name"] == "bags":
+            assert all(
+                table["rows"] and len(table["rows"][0]) == len(table["header"]) for table in content["tables"]
+            )
+            assert not [table for table in content["tables"] if "seconds per image" in table["header"]]
+            continue
         assert content["rows"]
         assert content["command"].startswith(f"sapnet bench {content['name']} ")
 

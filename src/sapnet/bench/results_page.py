@@ -27,7 +27,7 @@ _SCHEDULE = "-c configs/street4.yaml training.epochs=4"
 _NAMES = {"simulated": "simulated SAM", "builtin": "built-in proposer", "regions": "`regions`"}
 _BAGS_MEANING = (
     "How good each proposer's masks are before anything is trained. `builtin: both` is the default; "
-    "`regions` has GrabCut masks besides its region tree. Seconds are of one image beside other work."
+    "`regions` has GrabCut masks besides its region tree."
 )
 _HEAD = """# Results
 
