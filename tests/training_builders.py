@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from data_builders import box_mask, proposals, write_json
+from sapnet.build import build_model
 from sapnet.config import Config
 from sapnet.data.annotations import load_points
 from sapnet.data.rle import encode_mask
@@ -52,6 +54,18 @@ def tiny_config(**changes):
     for layer in (copy.deepcopy(TINY), changes):
         _merge(values, layer)
     return Config.model_validate_json(json.dumps(values))
+
+
+def network_that_tells_apart(config):
+    """A network of two classes in evaluation mode, always with the same random weights."""
+    torch.manual_seed(0)
+    network = build_model(config.model, num_classes=2, mask_stride=4, pretrained=False)
+    # Fresh class outputs are so close to each other that no pick would depend on them.
+    with torch.no_grad():
+        for parameter in network.selection.head.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape) * 0.15)
+    return network.eval()
 
 
 def _merge(values, changes):

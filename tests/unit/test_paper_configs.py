@@ -1,11 +1,10 @@
 """The settings files of the paper's runs hold the paper's form of every stage (docs/algorithm.md)."""
 
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 
+from paper_values import paper_column
 from sapnet.config_loader import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,19 +13,6 @@ SOLOV2_S_OWN = {"loss.mask_weight": 3.0}
 """Where the files leave eq. 9 on purpose (ADR 0005)."""
 NOT_SAID = {"refinement.guide": False}
 """Where the paper is silent and the files follow the released code."""
-
-
-def paper_column():
-    """The settings whose value the paper gives: what it lacks altogether must be switched off."""
-    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
-    values = {}
-    for line in text.partition("## Settings")[2].partition("\n## ")[0].splitlines():
-        row = re.match(r"\| `([\w.]+)`[^|]*\| ([^|]*) \|", line)
-        if row and row[2] == "not there":
-            values[row[1]] = 0
-        elif row and (given := re.match(r"`([^`]+)`|([\d.]+)(?= |$)", row[2])):
-            values[row[1]] = yaml.safe_load(given[1] or given[2])
-    return values
 
 
 def test_the_paper_column_is_read():

@@ -1,11 +1,10 @@
 """Presets of the package: found by name, but never instead of a file; `paper` holds the paper's forms."""
 
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 
+from paper_values import paper_column
 from sapnet.cli.main import main
 from sapnet.config import Config
 from sapnet.config_loader import differences, load_config, preset_names, preset_values
@@ -48,16 +47,8 @@ def test_the_preset_keeps_the_default_s_network_and_schedule():
 
 
 def test_the_preset_has_the_paper_s_value_of_every_stage():
-    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
-    values = {}
-    for line in text.partition("## Settings")[2].partition("\n## ")[0].splitlines():
-        row = re.match(r"\| `([\w.]+)`[^|]*\| ([^|]*) \|", line)
-        if row and row[2] == "not there":
-            values[row[1]] = 0
-        elif row and (given := re.match(r"`([^`]+)`|([\d.]+)(?= |$)", row[2])):
-            values[row[1]] = yaml.safe_load(given[1] or given[2])
     stages = ("guidance", "regions", "refinement", "picking", "box_mining", "multi_mask", "agreement")
-    values = {key: value for key, value in values.items() if key.split(".")[0] in stages}
+    values = {key: value for key, value in paper_column().items() if key.split(".")[0] in stages}
     model = load_config(Path("paper")).model
     # Where the paper is silent, the released code's (ADR 0005).
     values["refinement.guide"] = False

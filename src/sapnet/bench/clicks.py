@@ -40,8 +40,7 @@ def clicks_of(points: PointSet, instances: InstanceSet, wanted: Clicks, *, seed:
     Raises:
         DataError: Clicks have no instance, or wrong classes are wanted of a single class.
     """
-    if wanted.kind != "given":
-        points = _drawn(points, instances, wanted, seed=seed)
+    points = _drawn(points, instances, wanted, seed=seed)
     if wanted.noise > 0:
         points = replace(points, xy=_moved(points, instances, wanted.noise, seed=seed))
     if wanted.wrong_classes > 0:

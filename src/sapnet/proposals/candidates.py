@@ -137,13 +137,8 @@ def distinct_best(
     Returns:
         Indices by falling score; ties keep their order.
     """
-    free = np.ones(len(scores), dtype=bool)
-    picked: list[int] = []
-    for index in np.argsort(-scores, kind="stable").tolist():
-        if free[index] and len(picked) < most:
-            picked.append(index)
-            free &= overlap[index] < duplicate_iou
-    return picked
+    picked, _ = novel_best(scores, overlap, discount=0.0, duplicate_iou=duplicate_iou, most=most)
+    return picked.tolist()
 
 
 def novel_best(

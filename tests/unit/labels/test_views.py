@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data_builders import point_set
-from sapnet.build import build_dataset, build_model, build_views
+from sapnet.build import build_dataset, build_views
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.data.loading import clicked_images
@@ -17,7 +17,7 @@ from sapnet.errors import DataError
 from sapnet.labels.label import pick_proposals
 from sapnet.models.sapnet import LabellingRule
 from sapnet.proposals.store import ProposalStore
-from training_builders import tiny_config, write_tiny_data
+from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
 QUIET = SessionOptions(quiet=True)
 
@@ -32,13 +32,7 @@ def tiny(tmp_path_factory):
 def trained(**labelling):
     """Settings, and a network with the same random weights that tell proposals apart."""
     config = tiny_config(labelling=labelling)
-    torch.manual_seed(0)
-    network = build_model(config.model, num_classes=2, mask_stride=4, pretrained=False)
-    with torch.no_grad():
-        for parameter in network.selection.head.parameters():
-            if parameter.ndim > 1:
-                parameter.copy_(torch.randn(parameter.shape) * 0.15)
-    return SimpleNamespace(config=config, network=network.eval())
+    return SimpleNamespace(config=config, network=network_that_tells_apart(config))
 
 
 def views_of(data, **labelling):

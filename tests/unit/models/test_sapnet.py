@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sapnet.build import build_dataset, build_model, build_total_loss
+from sapnet.build import build_dataset, build_total_loss
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.data.loading import blank_batch
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.proposals.store import ProposalStore
 from sapnet.structures import LossSums
-from training_builders import tiny_config, write_tiny_data
+from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
 SUMS = [item.name for item in fields(LossSums)]
 
@@ -36,14 +36,7 @@ def setting(tiny, *rows, **model):
         config, points, tiny.images, ProposalStore.open(tiny.store, points), training=False
     )
     batch = collate([dataset[row] for row in rows], size_divisor=32, mask_stride=4)
-    torch.manual_seed(0)
-    network = build_model(config.model, num_classes=2, mask_stride=4, pretrained=False)
-    # Fresh class outputs are so close to each other that no pick would depend on them.
-    with torch.no_grad():
-        for parameter in network.selection.head.parameters():
-            if parameter.ndim > 1:
-                parameter.copy_(torch.randn(parameter.shape) * 0.15)
-    return SimpleNamespace(network=network.eval(), batch=batch, config=config)
+    return SimpleNamespace(network=network_that_tells_apart(config), batch=batch, config=config)
 
 
 def sums_of(case, phase="joint", **options):
