@@ -196,6 +196,10 @@ class LabellingConfig(Section):
 class SolovConfig(Section):
     """The SOLOv2 segmentation branch."""
 
+    weights: Literal["auto", "bundled", "none"] | Path = "auto"
+    """What the branch and the pyramid start from. bundled: the class-agnostic weights of the package, made
+    for the bundled backbone and the default channels; none: random (paper); auto: bundled where they fit,
+    else none; a path: another such .safetensors file."""
     head_channels: Size = 64
     """Channels of the category and kernel towers (paper: 512)."""
     head_convs: Size = 2

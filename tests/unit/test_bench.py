@@ -266,12 +266,14 @@ def test_what_does_not_teach_a_selection_does_not_part_its_trainings():
         {"model": {"multi_mask": {"enabled": False}}},
         {"proposals": {"name": "regions"}},
         {"labelling": {"overlap_temperature": 0.25}},
+        {"model": {"solov2": {"weights": "none"}}},
     ]
     assert all(without_effect(with_changes(base, change)) == without_effect(base) for change in same)
     others = [
         {"model": {"box_mining": {"also_after_select": True}}},
         {"model": {"guidance": {"enabled": False}}},
         {"model": {"picking": {"size_exponent": 0.0}}},
+        {"model": {"solov2": {"head_channels": 32}}},
         {"seed": 1},
     ]
     assert all(without_effect(with_changes(base, change)) != without_effect(base) for change in others)

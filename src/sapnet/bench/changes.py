@@ -25,11 +25,11 @@ def without_effect(config: Config) -> Config:
     """Return settings that train the same selection, with the defaults of what does not take part.
 
     Rows that differ only in such settings share one training. In ``selection-only`` mode these are the
-    alternates and the agreement, which are the segmentation branch's; box mining after the refine pass
-    and the guidance of its picks, which choose but do not teach; and, where there is no refine pass, by
-    which scores is picked, what would be generated around the pick, and box mining altogether. How
-    proposals are made never takes part (a training names the store that it learned from), nor how a
-    trained network labels.
+    alternates and the agreement, which are the segmentation branch's; what that branch and the pyramid start
+    from, where regions are pooled from the backbone; box mining after the refine pass and the guidance of its
+    picks, which choose but do not teach; and, where there is no refine pass, by which scores is picked, what
+    would be generated around the pick, and box mining altogether. How proposals are made never takes part
+    (a training names the store that it learned from), nor how a trained network labels.
 
     Args:
         config: Settings of a row.
@@ -44,6 +44,8 @@ def without_effect(config: Config) -> Config:
         if not refined:
             same += ["picking", "regions"]
         parts: dict[str, Any] = {name: getattr(plain.model, name) for name in same}
+        if model.mil_head.features == "backbone":
+            parts["solov2"] = model.solov2.model_copy(update={"weights": plain.model.solov2.weights})
         guide = plain.model.refinement.guide
         parts["refinement"] = model.refinement.model_copy(update={"guide": guide})
         if not refined:

@@ -55,7 +55,7 @@ def load_bundled_weights(network: nn.Module) -> None:
         CheckpointError: The package is missing or the weights do not fit.
     """
     path = bundled_weights_path()
-    load_state(network, bundled_names_to_timm(_read(path)), str(path))
+    load_state(network, bundled_names_to_timm(read_tensors(path)), str(path))
 
 
 def load_weights_file(network: nn.Module, path: Path) -> None:
@@ -71,7 +71,7 @@ def load_weights_file(network: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise CheckpointError("model.backbone.weights", [f"{path}: no such file"])
-    state = _read(path)
+    state = read_tensors(path)
     if any(key.startswith("_blocks.") for key in state):
         state = bundled_names_to_timm(state)
     load_state(network, state, str(path))
@@ -172,7 +172,15 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], subject: str) ->
     network.load_state_dict(matched, strict=True)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors`` file, or of a state dict saved by torch.
+
+    Args:
+        path: The file; a state dict may lie under ``state_dict`` or ``model``.
+
+    Raises:
+        CheckpointError: It cannot be read or holds no tensors.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

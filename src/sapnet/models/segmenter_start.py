@@ -1,0 +1,79 @@
+"""What the pyramid and the SOLOv2 branch start from: weights that know objects, but no classes.
+
+A few hundred photographs are few to learn from what an object is, and its mask. The bundled weights learned
+that, class-agnostically, on photographs with object masks (docs/model_card_segmenter_start.md); the classes
+come from the user's clicks. Not in the paper, whose segmenter starts from ImageNet's backbone alone.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sapnet.errors import CheckpointError
+from sapnet.models.weights import load_state, read_tensors
+
+BUNDLED_START = Path(__file__).resolve().parent / "class_agnostic.safetensors"
+"""The weights that come with the package."""
+
+_PYRAMID, _SEGMENTATION = "pyramid.", "segmentation."
+_CATEGORY = "category_output."
+
+
+def fits_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path) -> bool:
+    """Return whether a file's weights have the shapes of a pyramid and a segmentation branch.
+
+    Args:
+        pyramid: The feature pyramid.
+        segmentation: The SOLOv2 branch, with any number of classes.
+        path: The file.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    tensors = read_tensors(path)
+    return all(
+        name in part and part[name].shape == value.shape
+        for module, prefix in ((pyramid, _PYRAMID), (segmentation, _SEGMENTATION))
+        for part in (_part(tensors, prefix),)
+        for name, value in module.state_dict().items()
+        if not name.startswith(_CATEGORY)
+    )
+
+
+@torch.no_grad()
+def load_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path) -> None:
+    """Load class-agnostic weights into a pyramid and a segmentation branch of any number of classes.
+
+    Every class starts with the output that tells any object from the background, its bias lowered by the
+    logarithm of the number of classes, so that all classes together expect as many objects as before.
+
+    Args:
+        pyramid: Changed in place.
+        segmentation: The SOLOv2 branch, changed in place.
+        path: A ``.safetensors`` file with parameters under ``pyramid.`` and ``segmentation.``, the latter of
+            a branch with one class.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its weights do not fit.
+    """
+    tensors = read_tensors(path)
+    start = _part(tensors, _SEGMENTATION)
+    classes = len(segmentation.get_parameter(f"{_CATEGORY}bias"))
+    for name in (f"{_CATEGORY}weight", f"{_CATEGORY}bias"):
+        if name not in start or len(start[name]) != 1:
+            problem = f"holds no {_SEGMENTATION}{name} of one class; expected class-agnostic weights"
+            raise CheckpointError(str(path), [problem])
+        start[name] = start[name].repeat(classes, *[1] * (start[name].dim() - 1))
+    start[f"{_CATEGORY}bias"] = start[f"{_CATEGORY}bias"] - math.log(classes)
+    load_state(pyramid, _part(tensors, _PYRAMID), str(path))
+    load_state(segmentation, start, str(path))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)
+    }
