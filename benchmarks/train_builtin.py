@@ -1,16 +1,19 @@
-"""Train the built-in proposer: the boundary network, the promptable head, then the scores of their answers.
+"""Train what ships with the package: the built-in proposer, and the segmenter's class-agnostic start.
 
     python benchmarks/train_builtin.py boundaries DATA OUT [--steps 4000] [--batch-size 4] [--side 224]
     python benchmarks/train_builtin.py head DATA OUT [--steps 1900] [--batch-size 2] [--side 320]
     python benchmarks/train_builtin.py ranking DATA OUT
     python benchmarks/train_builtin.py scores DATA OUT
+    python benchmarks/train_builtin.py segmenter DATA OUT [--steps 2400] [--batch-size 4] [--side 320]
     python benchmarks/train_builtin.py measure DATA [--weights FILE] [--set street4] [--every 3]
 
 DATA holds ``bsds500``, ``objects``, ``images``, and the sets for measuring (``street4``, ``voc20``), whose
-photographs are left out by their file names. A quarter of the object photographs is kept for the scores.
-Started again with the same OUT, a training continues where it was killed. ``scores`` reads what the others
-left in OUT and writes OUT/boundaries.safetensors, the one file that the package ships. ``measure`` prints
-the quality of the bags (`sapnet.proposals.quality`) as one JSON object.
+photographs are left out by their file names. The proposer keeps a quarter of the object photographs for the
+scores. Started again with the same OUT, a training continues where it was killed. ``scores`` reads what the
+other trainings of the proposer left in OUT and writes OUT/boundaries.safetensors, which holds all of it.
+``segmenter`` trains pyramid and SOLOv2 branch without classes on all object photographs, in a folder of its
+own, and writes OUT/class_agnostic.safetensors. ``measure`` prints the quality of the bags
+(`sapnet.proposals.quality`) as one JSON object.
 """
 
 from __future__ import annotations
@@ -25,10 +28,15 @@ import torch
 from builtin_photographs import MEASURING_SETS, Pools, photograph_pools
 from builtin_scores import HEAD_FOLDER, fit_rankings, fit_scores, load_trained, say
 
+from sapnet.build import build_model
+from sapnet.config import Config
 from sapnet.data.annotations import load_instances, load_points
 from sapnet.data.images import read_image
 from sapnet.errors import SapnetError
-from sapnet.proposals.builtin.boundary_data import BoundaryCrops
+from sapnet.pretraining.crops import ObjectCrops
+from sapnet.pretraining.start_file import save_start
+from sapnet.pretraining.training import train_segmenter
+from sapnet.proposals.builtin.boundary_data import BoundaryCrops, ObjectPhotograph
 from sapnet.proposals.builtin.boundary_training import train_boundaries
 from sapnet.proposals.builtin.click_bags import SOURCES
 from sapnet.proposals.builtin.head_data import HeadCrops
@@ -44,6 +52,11 @@ POOL_SHARES = (0.45, 0.2, 0.35)
 """Crops from BSDS500, from completely labelled photographs, from those with one labelled person."""
 HEAD_SHARES = (0.3, 0.3, 0.4)
 """The same for the promptable head."""
+START_SHARES = (0.5, 0.5)
+"""Crops for the segmenter's start: completely labelled photographs, those with one labelled person."""
+START_CROPS_SEED = 7
+"""Added to the seed of the network, so that each has draws of its own."""
+START_NAME = "class_agnostic.safetensors"
 
 
 def training_pools(data: Path) -> tuple[Pools, Pools]:
@@ -83,6 +96,26 @@ def train_prompt_head(options: argparse.Namespace) -> None:
         held_out=[held_out[number] for number in range(options.held_out)],
         report=say,
     )
+
+
+def train_segmenter_start(options: argparse.Namespace) -> None:
+    """Run the class-agnostic training of the segmenter and write what networks start from."""
+    train, other = photograph_pools(options.data)
+    pools = [
+        [item for item in (*first, *second) if isinstance(item, ObjectPhotograph)]
+        for first, second in zip(train[1:], other[1:], strict=True)
+    ]
+    say({"photographs": [len(pool) for pool in pools]})
+    model = Config().model
+    frozen = model.backbone.model_copy(update={"frozen_stages": 4})
+    torch.manual_seed(options.seed)
+    network = build_model(model.model_copy(update={"backbone": frozen}), num_classes=1, mask_stride=4)
+    settings = TrainingSettings(
+        steps=options.steps, batch_size=options.batch_size, learning_rate=1.5e-3, seed=options.seed
+    )
+    crops = ObjectCrops(pools, START_SHARES, side=options.side, seed=options.seed + START_CROPS_SEED)
+    train_segmenter(network, crops, options.out, settings, report=say)
+    save_start(options.out / START_NAME, network)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -133,6 +166,14 @@ def add_training_commands(commands: argparse._SubParsersAction) -> None:
     head.add_argument("--held-out", type=int, default=24, help="crops to measure on")
     head.add_argument("--seed", type=int, default=0)
     head.set_defaults(run=train_prompt_head)
+    segmenter = commands.add_parser("segmenter", help="train the segmenter's class-agnostic start")
+    segmenter.add_argument("data", type=Path)
+    segmenter.add_argument("out", type=Path)
+    segmenter.add_argument("--steps", type=int, default=2400)
+    segmenter.add_argument("--batch-size", type=int, default=4)
+    segmenter.add_argument("--side", type=int, default=320)
+    segmenter.add_argument("--seed", type=int, default=0)
+    segmenter.set_defaults(run=train_segmenter_start)
 
 
 def main() -> int:

@@ -25,6 +25,35 @@ def dynamic_mask(kernel, features):
     return [sum(k * f[i] for k, f in zip(kernel, features, strict=True)) for i in range(len(features[0]))]
 
 
+def mean_of_touched(values, row, column, size):
+    """Mean of the entries of nested lists that a cell of a size x size grid over them touches."""
+    touched = [
+        values[i][j]
+        for i in range(len(values))
+        for j in range(len(values[0]))
+        if (i + 1) * size > row * len(values)
+        and i * size < (row + 1) * len(values)
+        and (j + 1) * size > column * len(values[0])
+        and j * size < (column + 1) * len(values[0])
+    ]
+    return sum(touched) / len(touched)
+
+
+def known_category(category_logits, prompts, cells, known, alpha, gamma):
+    """The category sum where cells without an owner count as far as ``known[image]`` says."""
+    total = 0.0
+    for level, of_level in enumerate(category_logits):
+        for image, of_image in enumerate(of_level):
+            for label, rows in enumerate(of_image):
+                for i, row in enumerate(rows):
+                    for j, logit in enumerate(row):
+                        owner = cells.get((0, image, level, i, j))
+                        hit = owner is not None and prompts[owner[0]]["label"] == label
+                        weight = 1.0 if owner else mean_of_touched(known[image], i, j, len(rows))
+                        total += weight * focal(logit, hit, alpha, gamma)
+    return total
+
+
 def losses(
     category_logits, kernels, features, prompts, cells, alternate_weight, num_alternates, alpha, gamma
 ):

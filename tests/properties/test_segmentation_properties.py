@@ -48,6 +48,57 @@ def test_loss_sums_equal_the_oracle(seed, num_masks, alternate_weight):
     assert actual == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@settings(deadline=None, max_examples=10)
+@given(SEEDS)
+def test_the_weighted_category_sum_equals_the_oracle(seed):
+    labels, outputs = random_labels(seed, count=3, grid=(8, 10)), random_outputs(seed, grid=(8, 10))
+    ranges = [(1, 16), (10, 40)]
+    known = torch.rand(2, 8, 10, generator=torch.Generator().manual_seed(seed))
+    sums = segmentation_sums(outputs, labels, scale_ranges=ranges, known=known)
+    prompts = as_prompts(labels)
+    expected = loss_oracle.known_category(
+        [x.tolist() for x in outputs.category_logits],
+        prompts,
+        assign(prompts, [5, 3], ranges, 0.2, 4),
+        known.tolist(),
+        0.25,
+        2.0,
+    )
+    assert sums.category.item() == pytest.approx(expected, rel=1e-4)
+    assert sums.mask.item() == segmentation_sums(outputs, labels, scale_ranges=ranges).mask.item()
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEEDS, st.integers(0, 14), st.integers(0, 18))
+def test_unknown_cells_have_no_influence_and_picked_ones_all_of_it(seed, top, left):
+    labels, ranges, grids = random_labels(seed, count=3), [(1, 30), (20, 100)], [5, 3]
+    known = torch.ones(2, 16, 20)
+    known[:, top:, left:] = 0
+
+    def slopes(**options):
+        outputs = random_outputs(seed, grids=grids, requires_grad=True)
+        segmentation_sums(outputs, labels, scale_ranges=ranges, **options).category.backward()
+        return [level.grad.flatten(2) for level in outputs.category_logits]
+
+    targets = assign_targets(labels, num_grids=grids, scale_ranges=ranges)
+    targets = targets[targets.rank == 0]
+    for level, (weighted, full) in enumerate(zip(slopes(known=known), slopes(), strict=True)):
+        own = targets[targets.level == level]
+        picked = torch.zeros(2, 1, grids[level] ** 2, dtype=torch.bool)
+        picked[own.image, 0, own.cell] = True
+        shares = [
+            [
+                loss_oracle.mean_of_touched(image, *divmod(cell, grids[level]), grids[level])
+                for cell in range(grids[level] ** 2)
+            ]
+            for image in known.tolist()
+        ]
+        share = torch.tensor(shares)[:, None].masked_fill(picked, 1.0)
+        assert torch.equal(weighted == 0, (share == 0).expand_as(full))
+        assert torch.allclose(weighted, share * full, rtol=1e-5)
+        assert torch.equal(weighted[picked.expand_as(full)], full[picked.expand_as(full)])
+
+
 @settings(deadline=None, max_examples=25)
 @given(SEEDS, st.integers(0, 8), st.sampled_from(["gaussian", "linear"]))
 def test_decayed_scores_equal_the_oracle_and_never_grow(seed, count, kernel):

@@ -10,7 +10,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"_version", "errors", "ops", "progress", "structures", "yaml_tree"},
     {"mil", "losses", "models", "data", "proposals", "enhancer", "importers"},
-    {"convert", "evaluation", "exporters", "inference", "labels", "visualize"},
+    {"convert", "evaluation", "exporters", "inference", "labels", "pretraining", "visualize"},
     {"build", "build_enhancer", "build_proposer"},
     {"engine"},
     {"report", "bench", "doctor"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,6 +43,7 @@ def segmentation_sums(
     focal_alpha: float = 0.25,
     focal_gamma: float = 2.0,
     max_positives: int = 1000,
+    known: Float[Tensor, "B h w"] | None = None,
 ) -> SegmentationSums:
     """Sum the category and the mask losses of a batch (L_cls and L_mask of eq. 9; method.md 1.3, 1.8).
 
@@ -59,6 +62,8 @@ def segmentation_sums(
         max_positives: Largest number of masks per image that enter the Dice loss, which bounds
             memory. Beyond it a fixed choice keeps centre cells before their neighbours and picks
             before alternates, and those kept stand for all.
+        known: How sure it is, in [0, 1], that all objects of a mask cell are labelled: the category loss
+            of a grid cell without a pick is weighted by the mean over the mask cells that it touches.
 
     Returns:
         Sums and count. Every sum depends on every output, so that unused parameters get zero
@@ -80,7 +85,8 @@ def segmentation_sums(
         mask_stride=mask_stride,
     )
     picks = targets[targets.rank == 0]
-    category = _category_sum(outputs, picks, labels.labels, alpha=focal_alpha, gamma=focal_gamma)
+    focal = partial(sigmoid_focal_loss, alpha=focal_alpha, gamma=focal_gamma)
+    category = _category_sum(outputs, picks, labels.labels, focal, known)
     kept, share = limit_positives(targets, max_positives)
     num_alternates = max(1, labels.masks.shape[1] - 1)
     weights = torch.where(kept.rank == 0, 1.0, alternate_weight / (2 * num_alternates)) * share
@@ -126,7 +132,11 @@ def limit_positives(targets: GridTargets, max_positives: int) -> tuple[GridTarge
 
 
 def _category_sum(
-    outputs: SegmentationOutputs, picks: GridTargets, labels: Tensor, *, alpha: float, gamma: float
+    outputs: SegmentationOutputs,
+    picks: GridTargets,
+    labels: Tensor,
+    focal: Callable[[Tensor, Tensor], Tensor],
+    known: Tensor | None,
 ) -> Tensor:
     total = outputs.mask_features.new_zeros(())
     for level, logits in enumerate(outputs.category_logits):
@@ -134,7 +144,12 @@ def _category_sum(
         flat = logits.flatten(2)
         expected = torch.zeros_like(flat)
         expected[own.image, labels[own.prompt], own.cell] = 1.0
-        total = total + sigmoid_focal_loss(flat, expected, alpha=alpha, gamma=gamma).sum()
+        losses = focal(flat, expected)
+        if known is not None:
+            weight = F.interpolate(known[:, None], size=logits.shape[-2:], mode="area").flatten(2)
+            # Whatever is known of its surroundings, a picked object is there.
+            losses = losses * weight.where(expected.amax(1, keepdim=True) == 0, 1.0)
+        total = total + losses.sum()
     return total
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -105,7 +106,10 @@ def object_photographs(
     return photographs
 
 
-class PhotographPools:
+Photograph = TypeVar("Photograph", bound=RegionPhotograph | ObjectPhotograph)
+
+
+class PhotographPools(Generic[Photograph]):
     """Photographs to draw from.
 
     Args:
@@ -113,13 +117,11 @@ class PhotographPools:
         shares: How often a photograph comes from each pool; only their ratios count.
     """
 
-    def __init__(
-        self, pools: Sequence[Sequence[RegionPhotograph | ObjectPhotograph]], shares: Sequence[float]
-    ) -> None:
+    def __init__(self, pools: Sequence[Sequence[Photograph]], shares: Sequence[float]) -> None:
         self._pools = [list(pool) for pool in pools]
         self._cumulative = np.cumsum(shares)
 
-    def draw(self, rng: np.random.Generator) -> RegionPhotograph | ObjectPhotograph:
+    def draw(self, rng: np.random.Generator) -> Photograph:
         """Return a photograph: first its pool is drawn, then one in it, evenly."""
         draw = rng.uniform() * self._cumulative[-1]
         pool = self._pools[int(np.searchsorted(self._cumulative, draw, side="right"))]

@@ -41,10 +41,10 @@ def save_weights(path: Path, weights: BuiltinWeights) -> None:
     Raises:
         JobError: The file cannot be written.
     """
-    tensors = {_NETWORK + name: _stored(value) for name, value in weights.network.state_dict().items()}
+    tensors = {_NETWORK + name: stored_tensor(value) for name, value in weights.network.state_dict().items()}
     scorers = {_RANKING: weights.ranking}
     if weights.head is not None:
-        tensors |= {_HEAD + name: _stored(value) for name, value in weights.head.state_dict().items()}
+        tensors |= {_HEAD + name: stored_tensor(value) for name, value in weights.head.state_dict().items()}
     scorers |= {f"{_SCORER}{name}.": scorer for name, scorer in weights.scorers.items()}
     for prefix, scorer in scorers.items():
         for name, array in scorer.arrays().items():
@@ -102,7 +102,8 @@ def _scorer(tensors: Mapping[str, Tensor], prefix: str) -> Ranking:
     return Ranking.of_arrays({name: tensor.numpy() for name, tensor in _part(tensors, prefix).items()})
 
 
-def _stored(value: Tensor) -> Tensor:
+def stored_tensor(value: Tensor) -> Tensor:
+    """Return a tensor as files hold it: a kernel (two axes or more) in half precision, all else as it is."""
     kernels = value.is_floating_point() and value.dim() > 1
     return value.detach().half().contiguous() if kernels else value.detach().contiguous()
 
