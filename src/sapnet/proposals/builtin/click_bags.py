@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from sapnet.proposals.builtin.bag_features import STEP, Bag
+from sapnet.proposals.builtin.bag_features import STEP, Bag, bag_arrays
 from sapnet.proposals.builtin.candidate_features import (
     Candidates,
     Click,
@@ -19,6 +19,7 @@ from sapnet.proposals.builtin.candidate_features import (
     join_candidates,
 )
 from sapnet.proposals.builtin.mask_pasting import masks_at_points, paste_masks
+from sapnet.proposals.builtin.packed_masks import PackedMasks
 from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
 from sapnet.proposals.builtin.region_table import RegionTable
 from sapnet.proposals.builtin.sharing import in_threads
@@ -144,13 +145,14 @@ def join_bags(parts: Sequence[ClickBag]) -> ClickBag:
         regions += len(part.regions.node)
         drawn += len(part.answers.query) if part.answers is not None else 0
     arrays = {
-        field.name: np.concatenate([getattr(part.bag, field.name) for part in parts])
-        for field in fields(Bag)
-        if field.name not in ("group", "rows", "kinds")
+        name: np.concatenate([getattr(part.bag, name) for part in parts])
+        for name in bag_arrays()
+        if name not in ("group", "rows")
     }
     return ClickBag(
         Bag(
             **arrays,
+            masks=parts[0].bag.masks.joined([part.bag.masks for part in parts[1:]]),
             group=np.concatenate(groups),
             rows=np.concatenate(rows),
             kinds=tuple(kind for part in parts for kind in part.bag.kinds),
@@ -174,20 +176,20 @@ def _of_regions(
         _, first = np.unique(np.stack([joined.tree, joined.node]), axis=1, return_index=True)
     candidates = joined.take(np.sort(first))
     scores = ranking.predict(candidates.features).astype(np.float64)
-    kept, masks = [np.zeros(0, np.int64)], [np.zeros((0, *_coarse_size(working)), dtype=bool)]
+    kept, masks = [np.zeros(0, np.int64)], [PackedMasks.of(np.zeros((0, *_coarse_size(working)), dtype=bool))]
     for number, table in enumerate(working.tables):
         index = np.flatnonzero(candidates.tree == number)
         # Regions of a tree at one click are nested: their IoU is the ratio of their areas.
         ratio = candidates.area[index, None] / candidates.area[index]
         best = distinct_best(scores[index], np.minimum(ratio, 1.0 / ratio), _NESTED_RATIO, _REGIONS_PER_TREE)
-        drawn = coarse_masks(table, candidates.node[index[best]])
-        some = drawn.any((1, 2))
+        drawn = PackedMasks.of(coarse_masks(table, candidates.node[index[best]]))
+        some = drawn.any()
         kept.append(index[best][some])
-        masks.append(drawn[some])
+        masks.append(drawn.take(some))
     rows = np.concatenate(kept)
     count = len(rows)
     bag = Bag(
-        masks=np.concatenate(masks),
+        masks=masks[0].joined(masks[1:]),
         first_scores=scores[rows],
         from_head=np.zeros(count, dtype=bool),
         group=candidates.tree[rows],
@@ -222,14 +224,14 @@ def _of_head(working: WorkingImage, planned: PlannedPrompts, answers: HeadAnswer
     """Return the head's best masks of one click; those without a pixel on the image are left out."""
     rows, columns = (np.arange(0, size, STEP) + 0.5 for size in working.size)
     best = np.sort(np.argsort(-answers.scores, kind="stable")[:_MASKS_OF_HEAD])
-    drawn = paste_masks(answers.logits[best], answers.rectangles[best], columns, rows)
-    some = drawn.any((1, 2))
+    drawn = PackedMasks.of(paste_masks(answers.logits[best], answers.rectangles[best], columns, rows))
+    some = drawn.any()
     kept = best[some]
     query, count = answers.query[kept], len(kept)
     negatives = np.bincount(planned.point_query[~planned.point_positive], minlength=planned.num_queries)
     first = answers.window[0] if len(answers.window) else 0
     bag = Bag(
-        masks=drawn[some],
+        masks=drawn.take(some),
         first_scores=answers.scores[kept],
         from_head=np.ones(count, dtype=bool),
         group=len(working.tables) + answers.window[kept] - first,

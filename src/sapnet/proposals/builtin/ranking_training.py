@@ -106,7 +106,7 @@ def bag_examples(
     for i, click, candidates in asking.candidates(working, prompts, size):
         bag = candidates.bag
         target = masks[i, ::STEP, ::STEP].reshape(-1).astype(np.float32)
-        flat = bag.masks.reshape(len(bag.masks), len(target)).astype(np.float32)
+        flat = bag.masks.unpacked().reshape(len(bag.masks), len(target)).astype(np.float32)
         common = flat @ target
         overlaps = common / np.maximum(flat.sum(1) + target.sum() - common, 1.0)
         for name, rows in (

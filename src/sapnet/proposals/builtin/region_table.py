@@ -117,14 +117,15 @@ def describe_regions(tree: RegionTree, maps: BoundaryMaps, pixels: Float[ndarray
 
 def box_overlap(a: Float[ndarray, "n 4"], b: Float[ndarray, "n 4"]) -> Float[ndarray, " n"]:
     """Return the IoU of boxes pair by pair; either side may be a single box (1, 4)."""
-    corner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    common = np.clip(corner, 0.0, None).prod(1)
-    total = _box_area(a) + _box_area(b) - common
-    return common / np.maximum(total, 1e-9)
+    width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
+    height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+    common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+    return common / np.maximum(box_areas(a) + box_areas(b) - common, 1e-9)
 
 
-def _box_area(boxes: ndarray) -> ndarray:
-    return np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(1)
+def box_areas(boxes: Float[ndarray, "n 4"]) -> Float[ndarray, " n"]:
+    """Return the areas of boxes, 0 for those without."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
 
 
 def _merging(tree: RegionTree) -> list[ndarray]:
@@ -145,11 +146,11 @@ def _shape(length: ndarray, area: ndarray, box: ndarray, size: tuple[int, int]) 
     """Compactness, share of the box that is filled, and how many sides of the image are touched."""
     touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([size[1], size[0]])).sum(1)
     compactness = np.log(4.0 * np.pi * area / np.maximum(length, 1.0) ** 2)
-    return [np.clip(compactness, -6.0, 3.0), area / np.maximum(_box_area(box), 1.0), touched / 4.0]
+    return [np.clip(compactness, -6.0, 3.0), area / np.maximum(box_areas(box), 1.0), touched / 4.0]
 
 
 def _edge_columns(mean: ndarray, square: ndarray, box: ndarray) -> list[ndarray]:
     """How the box that the region's pixels see agrees with the region's, and how much they disagree."""
-    side = np.sqrt(np.maximum(_box_area(box), 1.0))
+    side = np.sqrt(np.maximum(box_areas(box), 1.0))
     spread = np.sqrt(np.maximum(square - mean**2, 0.0)).mean(1) / side
     return [box_overlap(mean, box), np.log(spread + 0.02)]
