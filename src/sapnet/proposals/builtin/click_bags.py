@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
@@ -20,7 +21,7 @@ from sapnet.proposals.builtin.candidate_features import (
 )
 from sapnet.proposals.builtin.mask_pasting import masks_at_points, paste_masks
 from sapnet.proposals.builtin.packed_masks import PackedMasks
-from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
+from sapnet.proposals.builtin.ranking import Ranking
 from sapnet.proposals.builtin.region_table import RegionTable
 from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, inside_image
@@ -53,18 +54,19 @@ class ClickBag:
     ) -> Bool[ndarray, "k H W"]:
         """Return the masks of some candidates at the original size ``(H, W)``."""
         # Column after column, as run-length encoding reads them.
-        drawn = np.zeros((len(chosen), *size[::-1]), dtype=bool).transpose(0, 2, 1)
+        drawn = np.zeros((len(chosen), *size[::-1]), dtype=bool)
         by_head = self.bag.from_head[chosen]
         regions = self.regions.take(self.bag.rows[chosen[~by_head]])
         small = region_masks(working.tables, regions, working.size)
-        enlarged = [enlarged_mask(mask, size) for mask in small]
-        drawn[~by_head] = np.array(enlarged, dtype=bool).reshape(-1, *size)
+        for row, mask in zip(np.flatnonzero(~by_head), small, strict=True):
+            cv2.transpose(enlarged_mask(mask, size).view(np.uint8), dst=drawn[row].view(np.uint8))
         if self.answers is not None and by_head.any():
             answers = self.answers.take(self.bag.rows[chosen[by_head]])
             rectangles = answers.rectangles / np.tile(working.scale, 2)
             columns, rows = np.arange(size[1]) + 0.5, np.arange(size[0]) + 0.5
-            drawn[by_head] = paste_masks(answers.logits, rectangles, columns, rows)
-        return drawn
+            pasted = paste_masks(answers.logits, rectangles, columns, rows, by_column=True)
+            drawn[by_head] = pasted.transpose(0, 2, 1)
+        return drawn.transpose(0, 2, 1)
 
     def covers(self, points: Float[ndarray, "p 2"], working: WorkingImage) -> Bool[ndarray, "n p"]:
         """Return which candidates cover which points of the working frame."""
@@ -85,7 +87,7 @@ def region_masks(
     masks = np.zeros((len(candidates.node), *size), dtype=bool)
     for number, table in enumerate(tables):
         rows = candidates.tree == number
-        masks[rows] = table.tree.masks(candidates.node[rows])
+        masks[rows] = table.masks(candidates.node[rows])
     return masks
 
 
@@ -182,7 +184,7 @@ def _of_regions(
         # Regions of a tree at one click are nested: their IoU is the ratio of their areas.
         ratio = candidates.area[index, None] / candidates.area[index]
         best = distinct_best(scores[index], np.minimum(ratio, 1.0 / ratio), _NESTED_RATIO, _REGIONS_PER_TREE)
-        drawn = PackedMasks.of(coarse_masks(table, candidates.node[index[best]]))
+        drawn = PackedMasks.of(table.masks(candidates.node[index[best]], step=STEP))
         some = drawn.any()
         kept.append(index[best][some])
         masks.append(drawn.take(some))

@@ -6,10 +6,11 @@ All in the working frame. ``T`` regions of a tree; see :mod:`sapnet.proposals.bu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sapnet.proposals.builtin.hierarchy import Contours, region_boxes, region_contours, region_sums
@@ -54,6 +55,28 @@ class RegionTable:
     box: Float[ndarray, "T 4"]
     features: Float[ndarray, "T f"]
     """One column per entry of ``REGION_FEATURES``."""
+
+    def masks(self, nodes: Int[ndarray, " n"], *, step: int = 1) -> Bool[ndarray, "n h2 w2"]:
+        """Return the pixels of regions, on every ``step``-th row and column."""
+        place = self._places.get(step)
+        if place is None:
+            place = self.tree.place.astype(np.int32)[self.tree.leaves[::step, ::step]]
+            self._places[step] = place
+        masks = np.zeros((len(nodes), *place.shape), dtype=bool)
+        first = self.tree.first[nodes].astype(np.int32)
+        length = (self.tree.last - self.tree.first)[nodes].astype(np.uint32)
+        boxes = -(-self.box[nodes].astype(np.int64) // step)
+        # Most regions are a small part of the image, and only there is anything to look at.
+        for mask, (left, top, right, bottom), start, count in zip(masks, boxes, first, length, strict=True):
+            here = slice(top, bottom), slice(left, right)
+            # Places before a range wrap round to large numbers: one comparison for both ends.
+            np.less((place[here] - start).view(np.uint32), count, out=mask[here])
+        return masks
+
+    @cached_property
+    def _places(self) -> dict[int, ndarray]:
+        """The place of every pixel's leaf, by the step between pixels."""
+        return {}
 
 
 def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Float[ndarray, "h w 15"]:
