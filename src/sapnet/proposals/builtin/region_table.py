@@ -5,8 +5,10 @@ All in the working frame. ``T`` regions of a tree; see :mod:`sapnet.proposals.bu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,40 +81,38 @@ class RegionTable:
         return {}
 
 
-def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Float[ndarray, "h w 15"]:
-    """Return what is summed over regions, whichever tree they are of.
+def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Iterator[Float[ndarray, "h w"]]:
+    """Yield what is summed over regions, whichever tree they are of; one channel in memory at a time.
 
     Args:
         maps: The network's maps of an image.
-        lab: Its Lab colours.
+        lab: Its Lab colours, whole numbers.
 
-    Returns:
-        float64: column, row, inside, the three colours, the sum of their squares, the four edges of the
-        box that the pixel sees, and their squares. Channel after channel in memory.
+    Yields:
+        Column, row, inside, the three colours, the sum of their squares, the four edges of the box that the
+        pixel sees, and their squares, in twice the precision of the edges.
     """
     height, width = maps.inside.shape
-    values = np.empty((15, height, width))
-    values[0] = np.arange(width) + 0.5
-    values[1] = np.arange(height)[:, None] + 0.5
-    values[2] = maps.inside
-    values[3:6] = lab.transpose(2, 0, 1)
-    values[6] = values[3] ** 2 + values[4] ** 2 + values[5] ** 2
-    values[7:11] = maps.edges
-    np.square(values[7:11], out=values[11:])
-    return values.transpose(1, 2, 0)
+    yield np.tile(np.arange(width) + 0.5, (height, 1))
+    yield np.repeat(np.arange(height) + 0.5, width).reshape(height, width)
+    yield maps.inside
+    yield from lab.transpose(2, 0, 1)
+    yield lab[..., 0] ** 2 + lab[..., 1] ** 2 + lab[..., 2] ** 2
+    yield from maps.edges
+    for edge in maps.edges:
+        yield np.square(edge, dtype=np.float64)
 
 
-def describe_regions(tree: RegionTree, maps: BoundaryMaps, pixels: Float[ndarray, "h w 15"]) -> RegionTable:
+def describe_regions(tree: RegionTree, maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> RegionTable:
     """Describe all regions of a tree.
 
     Args:
         tree: Its ``gradient`` is the strength it was built from.
         maps: The network's maps of the same image.
-        pixels: Its :func:`pixel_values`.
+        lab: Its Lab colours, whole numbers.
     """
     height, width = tree.leaves.shape
-    per_tree = tree.gradient[..., None]
-    sums = np.concatenate([region_sums(tree, pixels), region_sums(tree, per_tree)], axis=1)
+    sums = region_sums(tree, chain(pixel_values(maps, lab), [tree.gradient]))
     area = tree.area.astype(np.float64)
     means = sums / area[:, None]
     ring_area = np.maximum(area[tree.parent] - area, 1.0)[:, None]
