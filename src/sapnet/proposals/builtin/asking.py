@@ -105,7 +105,7 @@ def _best_box(working: WorkingImage, bag: Bag) -> Float[ndarray, " 4"]:
     """Return the box of the candidate its source thinks best of, original frame; NaN where there is none."""
     if not len(bag.rows):
         return np.full(4, np.nan)
-    [box] = bag.masks.take(bag.first_scores.argmax()[None]).boxes()
+    [box] = bag.masks.take(np.array([bag.first_scores.argmax()])).boxes()
     return box * STEP / np.tile(working.scale, 2)
 
 
