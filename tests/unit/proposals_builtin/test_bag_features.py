@@ -7,6 +7,7 @@ from proposal_builders import box_mask
 from sapnet.proposals.builtin.bag_features import BAG_FEATURES, STEP, Bag, bag_features, surroundings_of
 from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
 from sapnet.proposals.builtin.candidate_features import Click
+from sapnet.proposals.builtin.packed_masks import PackedMasks
 
 SIZE = (40, 60)
 OBJECT = box_mask(SIZE, 10, 8, 30, 32)
@@ -24,9 +25,7 @@ def around():
 def bag_of(boxes=BOXES, scores=(0.9, 0.5, 0.2), groups=(0, 1, 2)):
     count = len(boxes)
     return Bag(
-        masks=np.array([box_mask(SIZE, *box)[::STEP, ::STEP] for box in boxes]).reshape(
-            count, SIZE[0] // STEP, SIZE[1] // STEP
-        ),
+        masks=PackedMasks.of(np.array([box_mask(SIZE, *box)[::STEP, ::STEP] for box in boxes])),
         first_scores=np.asarray(scores, dtype=float)[:count],
         from_head=np.arange(count) > 0,
         group=np.asarray(groups)[:count],

@@ -23,7 +23,7 @@ def test_a_region_sums_what_its_pixels_hold(tree_and_masks, rng):
     tree, _, masks = tree_and_masks
     values = rng.uniform(-1, 1, (*tree.leaves.shape, 3))
     expected = [oracle.sums(mask.tolist(), values.tolist()) for mask in masks]
-    assert np.allclose(region_sums(tree, values), expected)
+    assert np.allclose(region_sums(tree, np.moveaxis(values, -1, 0)), expected)
 
 
 def test_a_regions_box_is_tight(tree_and_masks):

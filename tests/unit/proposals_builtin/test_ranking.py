@@ -10,7 +10,7 @@ from sapnet.proposals.builtin.candidate_features import FEATURES, Click, click_c
 from sapnet.proposals.builtin.click_bags import region_masks
 from sapnet.proposals.builtin.hierarchy import contour_tree
 from sapnet.proposals.builtin.ranking_training import RankingExamples, click_examples, fit_ranking
-from sapnet.proposals.builtin.region_table import box_overlap, describe_regions, pixel_values
+from sapnet.proposals.builtin.region_table import box_overlap, describe_regions
 from sapnet.proposals.builtin.working_image import WorkingImage
 
 SIZE = (40, 60)
@@ -25,11 +25,11 @@ def working(rng):
     noise = rng.uniform(0, 0.3, SIZE).astype(np.float32)
     edges = np.broadcast_to(np.array([10, 8, 30, 32], dtype=np.float32)[:, None, None], (4, *SIZE))
     maps = BoundaryMaps(np.maximum(border, noise), border, OBJECT.astype(np.float32), edges)
-    lab = rng.uniform(0, 255, (*SIZE, 3)).astype(np.float32)
+    lab = rng.integers(0, 256, (*SIZE, 3)).astype(np.float32)
     trees = [
         contour_tree(strength, lab, color_weight=0.001, sharpness=1.0) for strength in (maps.region, border)
     ]
-    tables = tuple(describe_regions(tree, maps, pixel_values(maps, lab)) for tree in trees)
+    tables = tuple(describe_regions(tree, maps, lab) for tree in trees)
     return WorkingImage(np.ones(2), maps, tables, None, surroundings_of(maps))
 
 

@@ -105,9 +105,7 @@ def _best_box(working: WorkingImage, bag: Bag) -> Float[ndarray, " 4"]:
     """Return the box of the candidate its source thinks best of, original frame; NaN where there is none."""
     if not len(bag.rows):
         return np.full(4, np.nan)
-    mask = bag.masks[int(bag.first_scores.argmax())]
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+    [box] = bag.masks.take(np.array([bag.first_scores.argmax()])).boxes()
     return box * STEP / np.tile(working.scale, 2)
 
 

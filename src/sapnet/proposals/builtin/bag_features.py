@@ -1,9 +1,7 @@
 """What speaks for each candidate of a click, whichever source it is from.
 
 Masks are compared on every second row and column of the working frame. Whatever is summed over masks is a
-whole number. Sums below 2^24 are exact in single precision in any order; those of the positions in the
-largest masks can be greater, and depend in their last bit on the order, which is the same for any number of
-threads because linear algebra keeps to one (``proposer.one_thread``).
+whole number, so no sum depends on the order in which it is made.
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sapnet.proposals.builtin.candidate_features import Click
-from sapnet.proposals.builtin.region_table import box_overlap
-from sapnet.proposals.candidates import boundary_pixels, covers, pairwise_overlap
+from sapnet.proposals.builtin.packed_masks import PackedMasks
+from sapnet.proposals.builtin.region_table import box_areas, box_overlap
 
 if TYPE_CHECKING:
     from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
@@ -76,7 +74,7 @@ _SHARPNESS = 3.0
 class Bag:
     """The candidates of one click, from all sources."""
 
-    masks: Bool[ndarray, "n h2 w2"]
+    masks: PackedMasks
     """On every second row and column of the working frame."""
     first_scores: Float[ndarray, " n"]
     """What each source predicts as the IoU, in (0, 1)."""
@@ -97,34 +95,67 @@ class Bag:
 
     def take(self, rows: Int[ndarray, " k"]) -> Bag:
         """Return some of the candidates, in the given order."""
-        arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "kinds"}
-        return Bag(**arrays, kinds=tuple(self.kinds[row] for row in rows))
+        arrays = {name: getattr(self, name)[rows] for name in bag_arrays()}
+        return Bag(masks=self.masks.take(rows), kinds=tuple(self.kinds[row] for row in rows), **arrays)
 
     @cached_property
     def overlap(self) -> Float[ndarray, "n n"]:
         """IoU of every two candidates, on the coarse grid."""
-        return pairwise_overlap(self.masks[_common_part(self.masks)])
+        return self.masks.overlap()
+
+
+def bag_arrays() -> tuple[str, ...]:
+    """Return the names of what a bag holds as plain arrays, one row per candidate."""
+    return tuple(field.name for field in fields(Bag) if field.name not in ("masks", "kinds"))
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """The maps on every second row and column, as whole numbers."""
 
-    sums: Float[ndarray, "p 6"]
-    """1, column, row, inside, region boundary, border, for every position."""
-    edges: Float[ndarray, "4 h2 w2"]
+    levels: Float[ndarray, "3 p"]
+    """Inside, region boundary and border, of 255, for every position."""
+    running: Float[ndarray, "6 p1"]
+    """Sums of 1, column, row and the levels over all positions before each, and over all."""
+    edges: Float[ndarray, "4 p"]
     size: tuple[int, int]
     """``(h2, w2)``."""
+
+    def likeness(self, seen: Float[ndarray, " 4"]) -> Float[ndarray, " p"]:
+        """Return the IoU of the box that is seen at every position with a box."""
+        left, top, right, bottom = self.edges
+        common = np.minimum(right, seen[2])
+        common -= np.maximum(left, seen[0])
+        height = np.minimum(bottom, seen[3])
+        height -= np.maximum(top, seen[1])
+        common = np.maximum(common, 0.0, out=common)
+        common *= np.maximum(height, 0.0, out=height)
+        union = self._areas + box_areas(seen[None])
+        union -= common
+        return np.divide(common, np.maximum(union, 1e-9, out=union), out=common)
+
+    @cached_property
+    def _areas(self) -> Float[ndarray, " p"]:
+        return box_areas(self.edges.T)
 
 
 def surroundings_of(maps: BoundaryMaps) -> Surroundings:
     """Prepare the maps of an image."""
     inside = maps.inside[::STEP, ::STEP]
-    rows, columns = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]]
-    levels = [np.rint(values[::STEP, ::STEP] * _GREYS) for values in (maps.inside, maps.region, maps.border)]
-    sums = np.stack([np.ones_like(inside), columns, rows, *levels], axis=-1).reshape(-1, 6)
-    size = (int(inside.shape[0]), int(inside.shape[1]))
-    return Surroundings(sums.astype(np.float32), maps.edges[:, ::STEP, ::STEP], size)
+    height, width = int(inside.shape[0]), int(inside.shape[1])
+    rows, columns = np.mgrid[0:height, 0:width].reshape(2, -1)
+    maps_of = (maps.inside, maps.region, maps.border)
+    levels = np.array([np.rint(values[::STEP, ::STEP] * _GREYS).ravel() for values in maps_of], np.float64)
+    edges = maps.edges[:, ::STEP, ::STEP].reshape(4, -1).astype(np.float64)
+    running = _running(np.concatenate([np.ones((1, len(rows))), columns[None], rows[None], levels]))
+    return Surroundings(levels, running, edges, (height, width))
+
+
+def _running(values: Float[ndarray, "c p"]) -> Float[ndarray, "c p1"]:
+    """Return the sums over all positions before each, and over all."""
+    running = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=running[:, 1:])
+    return running
 
 
 def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray, "n f"]:
@@ -141,20 +172,20 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
     height, width = around.size
     count = len(bag.masks)
     column, row = (np.clip(click.xy / STEP, 0, [width - 1, height - 1])).astype(int)
-    seen = around.edges[:, row, column].astype(np.float64)
-    same_object = np.rint(_seen_overlap(around.edges, seen) * _GREYS).reshape(-1, 1)
-    values = np.concatenate([around.sums, same_object.astype(np.float32)], axis=1)
-    part = _common_part(bag.masks)
-    sums = _summed(bag.masks[part], values, part, around.size)
+    here = row * width + column
+    seen = around.edges[:, here]
+    same_object = _running(np.rint(around.likeness(seen) * _GREYS)[None])
+    sums = np.concatenate([bag.masks.sums(around.running), bag.masks.sums(same_object)], axis=1)
+    sums = sums.astype(np.float32)
     area = sums[:, 0].astype(np.float64)
     means = sums / area[:, None].astype(np.float32)
-    box = _mask_boxes(bag.masks) * STEP
+    box = bag.masks.boxes() * STEP
     extent = np.maximum(box[:, 2:] - box[:, :2], 1.0)
     off = np.abs((box[:, :2] + box[:, 2:]) / 2.0 - click.xy) / extent
     center = (means[:, 1:3].astype(np.float64) + 0.5) * STEP
     side = np.sqrt(area) * STEP
     seen_size = np.sqrt(max(float((seen[2:] - seen[:2]).clip(1.0).prod()), 1.0))
-    border = _border_sums(boundary_pixels(bag.masks[part]), around, part)
+    border = _border_sums(bag.masks.borders(), around)
     length = np.maximum(border[:, :1], 1.0)
     touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([width, height]) * STEP).sum(1)
     prompted = np.isfinite(bag.boxes).all(1)
@@ -165,11 +196,11 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
         off[:, 0],
         off[:, 1],
         np.sqrt(((center - click.xy) ** 2).sum(1)) / side,
-        bag.masks[:, row, column],
+        bag.masks.at(row[None], column[None])[:, 0],
         means[:, 3] / _GREYS,
-        np.full(count, around.sums[row * width + column, 3] / _GREYS),
+        np.full(count, around.levels[0, here].astype(np.float32) / _GREYS),
         means[:, 6] / _GREYS,
-        sums[:, 6] / max(float(same_object.sum()), 1.0),
+        sums[:, 6] / max(float(same_object[0, -1]), 1.0),
         box_overlap(box, seen[None]),
         np.log(np.sqrt(extent.prod(1)) / seen_size),
         area * STEP**2 / extent.prod(1),
@@ -188,32 +219,14 @@ def bag_features(bag: Bag, around: Surroundings, click: Click) -> Float[ndarray,
     return np.stack([np.asarray(values, dtype=np.float32) for values in columns], axis=1)
 
 
-def _common_part(masks: ndarray) -> tuple[slice, slice, slice]:
-    """Return the smallest part of the grid that holds all masks and a pixel about them."""
-    rows, columns = np.flatnonzero(masks.any((0, 2))), np.flatnonzero(masks.any((0, 1)))
-    if not len(rows):
-        return slice(None), slice(0, 0), slice(0, 0)
-    top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
-    return slice(None), slice(top, int(rows[-1]) + 2), slice(left, int(columns[-1]) + 2)
-
-
-def _summed(
-    masks: ndarray, values: ndarray, part: tuple[slice, slice, slice], size: tuple[int, int]
-) -> ndarray:
-    """Return the sums (n, c) over masks of a part of the grid of values (p, c) at all its positions."""
-    here = values.reshape(*size, -1)[part[1:]]
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    return np.asarray(flat @ here.reshape(flat.shape[1], -1))
-
-
-def _border_sums(borders: ndarray, around: Surroundings, part: tuple[slice, slice, slice]) -> ndarray:
-    """Return the pixels of thin masks of a part of the grid, and their sums of both boundary maps (n, 3)."""
-    count, height, width = borders.shape
-    # So few pixels are looked up one by one.
-    owner, position = np.divmod(np.flatnonzero(borders), max(height * width, 1))
-    row, column = np.divmod(position, max(width, 1))
-    place = (row + (part[1].start or 0)) * around.size[1] + column + (part[2].start or 0)
-    sums = [np.bincount(owner, weights=around.sums[place, channel], minlength=count) for channel in (0, 4, 5)]
+def _border_sums(borders: PackedMasks, around: Surroundings) -> Float[ndarray, "n 3"]:
+    """Return the cells of thin masks, and their sums of both boundary maps."""
+    # So few cells are looked up one by one.
+    owner, place = borders.cells()
+    sums = [
+        np.bincount(owner, weights=weights, minlength=len(borders))
+        for weights in (None, around.levels[1, place], around.levels[2, place])
+    ]
     return np.stack(sums, axis=1).astype(np.float32)
 
 
@@ -244,8 +257,8 @@ def _votes(bag: Bag, area: ndarray) -> list[ndarray]:
     ]
 
 
-def _neighbours(masks: ndarray, click: Click, side: ndarray) -> list[ndarray]:
-    covered = covers(masks, click.neighbours / STEP)
+def _neighbours(masks: PackedMasks, click: Click, side: ndarray) -> list[ndarray]:
+    covered = masks.covers(click.neighbours / STEP)
     same = covered @ click.same_class.astype(np.float64)
     nearest = np.sqrt(((click.neighbours - click.xy) ** 2).sum(1)).min(initial=np.inf)
     return [
@@ -254,17 +267,3 @@ def _neighbours(masks: ndarray, click: Click, side: ndarray) -> list[ndarray]:
         np.minimum(nearest / side, _MOST),
         np.full(len(masks), float(len(click.neighbours) > 0)),
     ]
-
-
-def _seen_overlap(edges: ndarray, seen: ndarray) -> Float[ndarray, "h2 w2"]:
-    """Return the IoU of the box seen at every position with a box."""
-    own = edges.reshape(4, -1).T.astype(np.float64)
-    return box_overlap(own, seen[None]).reshape(edges.shape[1:])
-
-
-def _mask_boxes(masks: ndarray) -> Float[ndarray, "n 4"]:
-    """Return the tight boxes of masks that are not empty, in units of the grid."""
-    columns, rows = np.asarray(masks.any(1)), np.asarray(masks.any(2))
-    right = masks.shape[2] - columns[:, ::-1].argmax(1)
-    bottom = masks.shape[1] - rows[:, ::-1].argmax(1)
-    return np.stack([columns.argmax(1), rows.argmax(1), right, bottom], axis=1).astype(np.float64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -44,7 +46,7 @@ class BoundaryMaps:
 @torch.inference_mode()
 def image_maps(
     network: BoundaryNetwork, head: PromptHead | None, image: UInt8[ndarray, "h w 3"]
-) -> tuple[BoundaryMaps, FusedMaps | None]:
+) -> tuple[BoundaryMaps, Callable[[], FusedMaps] | None]:
     """Compute the maps of an RGB image, which is padded with its rim to a multiple of 32.
 
     Args:
@@ -53,7 +55,8 @@ def image_maps(
         image: At the working size.
 
     Returns:
-        The maps at the image's pixels, and what the head needs of the padded image.
+        The maps at the image's pixels, and what computes, when called, what the head needs of the padded
+        image: that takes a while, and the trees can be worked on meanwhile.
     """
     height, width = image.shape[:2]
     tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
@@ -61,8 +64,10 @@ def image_maps(
     padded = normalise(F.pad(tensor, padding, mode="replicate"))
     features = network.features(padded)
     outputs = network.outputs(features)
-    fused = head.fuse(padded, features, outputs) if head is not None else None
-    return _at_pixels(outputs, (height, width)), fused
+    maps = _at_pixels(outputs, (height, width))
+    if head is None:
+        return maps, None
+    return maps, partial(torch.inference_mode()(head.fuse), padded, features, outputs)
 
 
 def _at_pixels(outputs: BoundaryOutputs, size: tuple[int, int]) -> BoundaryMaps:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from sapnet.proposals.builtin.bag_features import STEP, Bag
+from sapnet.proposals.builtin.bag_features import STEP, Bag, bag_arrays
 from sapnet.proposals.builtin.candidate_features import (
     Candidates,
     Click,
@@ -19,7 +20,8 @@ from sapnet.proposals.builtin.candidate_features import (
     join_candidates,
 )
 from sapnet.proposals.builtin.mask_pasting import masks_at_points, paste_masks
-from sapnet.proposals.builtin.ranking import Ranking, coarse_masks
+from sapnet.proposals.builtin.packed_masks import PackedMasks
+from sapnet.proposals.builtin.ranking import Ranking
 from sapnet.proposals.builtin.region_table import RegionTable
 from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.builtin.working_image import WorkingImage, inside_image
@@ -52,18 +54,19 @@ class ClickBag:
     ) -> Bool[ndarray, "k H W"]:
         """Return the masks of some candidates at the original size ``(H, W)``."""
         # Column after column, as run-length encoding reads them.
-        drawn = np.zeros((len(chosen), *size[::-1]), dtype=bool).transpose(0, 2, 1)
+        drawn = np.zeros((len(chosen), *size[::-1]), dtype=bool)
         by_head = self.bag.from_head[chosen]
         regions = self.regions.take(self.bag.rows[chosen[~by_head]])
         small = region_masks(working.tables, regions, working.size)
-        enlarged = [enlarged_mask(mask, size) for mask in small]
-        drawn[~by_head] = np.array(enlarged, dtype=bool).reshape(-1, *size)
+        for row, mask in zip(np.flatnonzero(~by_head), small, strict=True):
+            cv2.transpose(enlarged_mask(mask, size).view(np.uint8), dst=drawn[row].view(np.uint8))
         if self.answers is not None and by_head.any():
             answers = self.answers.take(self.bag.rows[chosen[by_head]])
             rectangles = answers.rectangles / np.tile(working.scale, 2)
             columns, rows = np.arange(size[1]) + 0.5, np.arange(size[0]) + 0.5
-            drawn[by_head] = paste_masks(answers.logits, rectangles, columns, rows)
-        return drawn
+            pasted = paste_masks(answers.logits, rectangles, columns, rows, by_column=True)
+            drawn[by_head] = pasted.transpose(0, 2, 1)
+        return drawn.transpose(0, 2, 1)
 
     def covers(self, points: Float[ndarray, "p 2"], working: WorkingImage) -> Bool[ndarray, "n p"]:
         """Return which candidates cover which points of the working frame."""
@@ -84,7 +87,7 @@ def region_masks(
     masks = np.zeros((len(candidates.node), *size), dtype=bool)
     for number, table in enumerate(tables):
         rows = candidates.tree == number
-        masks[rows] = table.tree.masks(candidates.node[rows])
+        masks[rows] = table.masks(candidates.node[rows])
     return masks
 
 
@@ -144,13 +147,14 @@ def join_bags(parts: Sequence[ClickBag]) -> ClickBag:
         regions += len(part.regions.node)
         drawn += len(part.answers.query) if part.answers is not None else 0
     arrays = {
-        field.name: np.concatenate([getattr(part.bag, field.name) for part in parts])
-        for field in fields(Bag)
-        if field.name not in ("group", "rows", "kinds")
+        name: np.concatenate([getattr(part.bag, name) for part in parts])
+        for name in bag_arrays()
+        if name not in ("group", "rows")
     }
     return ClickBag(
         Bag(
             **arrays,
+            masks=parts[0].bag.masks.joined([part.bag.masks for part in parts[1:]]),
             group=np.concatenate(groups),
             rows=np.concatenate(rows),
             kinds=tuple(kind for part in parts for kind in part.bag.kinds),
@@ -174,20 +178,20 @@ def _of_regions(
         _, first = np.unique(np.stack([joined.tree, joined.node]), axis=1, return_index=True)
     candidates = joined.take(np.sort(first))
     scores = ranking.predict(candidates.features).astype(np.float64)
-    kept, masks = [np.zeros(0, np.int64)], [np.zeros((0, *_coarse_size(working)), dtype=bool)]
+    kept, masks = [np.zeros(0, np.int64)], [PackedMasks.of(np.zeros((0, *_coarse_size(working)), dtype=bool))]
     for number, table in enumerate(working.tables):
         index = np.flatnonzero(candidates.tree == number)
         # Regions of a tree at one click are nested: their IoU is the ratio of their areas.
         ratio = candidates.area[index, None] / candidates.area[index]
         best = distinct_best(scores[index], np.minimum(ratio, 1.0 / ratio), _NESTED_RATIO, _REGIONS_PER_TREE)
-        drawn = coarse_masks(table, candidates.node[index[best]])
-        some = drawn.any((1, 2))
+        drawn = PackedMasks.of(table.masks(candidates.node[index[best]], step=STEP))
+        some = drawn.any()
         kept.append(index[best][some])
-        masks.append(drawn[some])
+        masks.append(drawn.take(some))
     rows = np.concatenate(kept)
     count = len(rows)
     bag = Bag(
-        masks=np.concatenate(masks),
+        masks=masks[0].joined(masks[1:]),
         first_scores=scores[rows],
         from_head=np.zeros(count, dtype=bool),
         group=candidates.tree[rows],
@@ -222,14 +226,14 @@ def _of_head(working: WorkingImage, planned: PlannedPrompts, answers: HeadAnswer
     """Return the head's best masks of one click; those without a pixel on the image are left out."""
     rows, columns = (np.arange(0, size, STEP) + 0.5 for size in working.size)
     best = np.sort(np.argsort(-answers.scores, kind="stable")[:_MASKS_OF_HEAD])
-    drawn = paste_masks(answers.logits[best], answers.rectangles[best], columns, rows)
-    some = drawn.any((1, 2))
+    drawn = PackedMasks.of(paste_masks(answers.logits[best], answers.rectangles[best], columns, rows))
+    some = drawn.any()
     kept = best[some]
     query, count = answers.query[kept], len(kept)
     negatives = np.bincount(planned.point_query[~planned.point_positive], minlength=planned.num_queries)
     first = answers.window[0] if len(answers.window) else 0
     bag = Bag(
-        masks=drawn[some],
+        masks=drawn.take(some),
         first_scores=answers.scores[kept],
         from_head=np.ones(count, dtype=bool),
         group=len(working.tables) + answers.window[kept] - first,

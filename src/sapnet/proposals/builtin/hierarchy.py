@@ -9,11 +9,12 @@ A region is a range of leaves in depth-first order, so whatever adds up over pix
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from skimage.segmentation import watershed
 
@@ -52,13 +53,16 @@ def contour_tree(
     return merge_leaves(leaves.astype(np.int64), powered, lab * np.float32(10.0 * color_weight))
 
 
-def region_sums(tree: RegionTree, values: Float[ndarray, "h w c"]) -> Float[ndarray, "T c"]:
-    """Return the sums of pixel values over every region, float64."""
+def region_sums(tree: RegionTree, channels: Iterable[Num[ndarray, "h w"]]) -> Float[ndarray, "T c"]:
+    """Return the sums of pixel values over every region, float64.
+
+    Args:
+        tree: The regions.
+        channels: Values of every pixel, channel after channel.
+    """
     flat, count = tree.leaves.ravel(), len(tree.place)
     # Pixels are added up in the order of the image, whoever adds.
-    sums = [
-        np.bincount(flat, weights=channel.ravel(), minlength=count) for channel in np.moveaxis(values, -1, 0)
-    ]
+    sums = [np.bincount(flat, weights=channel.ravel(), minlength=count) for channel in channels]
     return _over_ranges(tree, np.stack(sums, axis=1))
 
 
@@ -71,8 +75,12 @@ def region_boxes(tree: RegionTree) -> Float[ndarray, "T 4"]:
     high = np.zeros((count, 2), dtype=np.int64)
     # The last assignment to a leaf stands: that of its last pixel, read in one direction or the other.
     by_column = tree.leaves.T.ravel()
-    for axis, (leaf, length) in enumerate(((by_column, height), (flat, width))):
-        line = np.arange(len(leaf)) // length
+    for axis, (pixels, length) in enumerate(((by_column, height), (flat, width))):
+        # Where the leaf changes along a line: a leaf's other pixels on the line are after one such.
+        turns = np.concatenate([[True], pixels[1:] != pixels[:-1]])
+        turns[::length] = True
+        starts = np.flatnonzero(turns)
+        leaf, line = pixels[starts], starts // length
         high[leaf, axis] = line + 1
         low[leaf[::-1], axis] = line[::-1]
     order = np.argsort(tree.place)

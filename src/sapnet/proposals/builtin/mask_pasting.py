@@ -12,6 +12,8 @@ def paste_masks(
     rectangles: Float[ndarray, "n 4"],
     columns: Float[ndarray, " w"],
     rows: Float[ndarray, " h"],
+    *,
+    by_column: bool = False,
 ) -> Bool[ndarray, "n h w"]:
     """Return where masks lie on a grid of positions: where the bilinear mean of their logits is above 0.
 
@@ -22,11 +24,11 @@ def paste_masks(
         rectangles: The masks' windows ``xyxy``, in the frame of the positions.
         columns: The x of every column of the grid, rising.
         rows: The y of every row, rising.
-
-    Returns:
-        Masks whose columns lie one after the other in memory, as run-length encoding reads them.
+        by_column: Whether the masks' columns lie one after the other in memory, as run-length encoding
+            reads them, and not their rows.
     """
-    drawn = np.zeros((len(logits), len(columns), len(rows)), dtype=bool)
+    shape = (len(columns), len(rows)) if by_column else (len(rows), len(columns))
+    drawn = np.zeros((len(logits), *shape), dtype=bool)
     cells = logits.astype(np.float32)
     before: list[float] | None = None
     # A window is often a small part of the grid, and only there is anything to compute.
@@ -37,8 +39,11 @@ def paste_masks(
             across, wide = _interpolation(columns, left, right, logits.shape[-1])
             down, high = _interpolation(rows, top, bottom, logits.shape[-1])
         # Each row of the weights has two numbers at most that are not 0: the order of sums is no matter.
-        mask[wide, high] = across @ (down @ own).T > 0.0
-    return drawn.transpose(0, 2, 1)
+        if by_column:
+            np.greater(across @ (down @ own).T, 0.0, out=mask[wide, high])
+        else:
+            np.greater(down @ own @ across.T, 0.0, out=mask[high, wide])
+    return drawn.transpose(0, 2, 1) if by_column else drawn
 
 
 def masks_at_points(

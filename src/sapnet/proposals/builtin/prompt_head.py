@@ -117,26 +117,25 @@ class PromptHead(nn.Module):
         inside = F.interpolate(outputs.inside_logits.sigmoid(), size=size, mode="bilinear")
         seen = torch.cat([F.avg_pool2d(images, 2), outputs.boundary_logits.sigmoid(), inside], dim=1)
         own = [
-            of_stage(stage) + of_level(level)
+            of_stage(stage).add_(of_level(level))
             for of_stage, of_level, stage, level in zip(
                 self.from_stages, self.from_levels, features.stages, features.levels, strict=True
             )
         ]
-        own[0] = own[0] + self.from_image(seen)
+        own[0] += self.from_image(seen)
         # Coarse knowledge comes down to every level, and fine knowledge up to every level, added up.
         coarser = own[-1]
         fused = []
         for level in range(len(STRIDES) - 1, -1, -1):
-            coarser = own[level] + F.interpolate(coarser, scale_factor=2.0, mode="nearest")
+            coarser = F.interpolate(coarser, scale_factor=2.0, mode="nearest").add_(own[level])
             fused.append(coarser)
         fused.reverse()
         finer = own[0]
         for level in range(1, len(STRIDES)):
             finer = F.avg_pool2d(finer, 2)
-            fused[level] = fused[level] + finer
-            finer = finer + own[level]
-        with_ones = [torch.cat([values, torch.ones_like(values[:, :1])], dim=1) for values in fused]
-        return FusedMaps(tuple(with_ones), seen_edges(outputs.extents))
+            fused[level] += finer
+            finer += own[level]
+        return FusedMaps(tuple(map(_with_ones, fused)), seen_edges(outputs.extents))
 
     def forward(self, maps: FusedMaps, prompts: WindowPrompts) -> HeadOutputs:
         """Answer the queries of some windows.
@@ -202,6 +201,14 @@ def seen_edges(extents: Float[Tensor, "B 4 h4 w4"]) -> Float[Tensor, "B 4 h4 w4"
     return torch.stack(
         [x - distances[:, 0], y - distances[:, 1], x + distances[:, 2], y + distances[:, 3]], dim=1
     )
+
+
+def _with_ones(values: Tensor) -> Tensor:
+    """Return maps with one more channel, of ones, channel after channel at every cell in memory."""
+    # Windows are cut from them like this, and so nothing is copied for every few windows.
+    table = values.new_ones(len(values), *values.shape[2:], values.shape[1] + 1)
+    table[..., :-1] = values.permute(0, 2, 3, 1)
+    return table.permute(0, 3, 1, 2)
 
 
 def _projection(channels: int) -> nn.Sequential:

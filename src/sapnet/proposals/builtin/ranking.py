@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
-from sapnet.proposals.builtin.region_table import RegionTable
-
-_STEP = 2
-"""Masks are compared on every second row and column."""
 _FARTHEST = 5.0
 """Standardised features are cut off here."""
 
@@ -59,8 +55,3 @@ def standardised(
 ) -> Float[ndarray, "n f"]:
     """Return features with mean 0 and deviation 1, cut off at 5 deviations."""
     return np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
-
-
-def coarse_masks(table: RegionTable, nodes: Int[ndarray, " n"]) -> ndarray:
-    """Return the masks (n, h', w') of regions on every second row and column."""
-    return table.tree.masks(nodes, step=_STEP)

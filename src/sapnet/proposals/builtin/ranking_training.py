@@ -58,9 +58,8 @@ def click_examples(
         masks: The objects, working frame.
         with_neighbours: Whether the features may know of the other clicks.
     """
-    stack = np.moveaxis(masks, 0, -1).astype(np.float64)
-    common = [region_sums(table.tree, stack) for table in working.tables]
-    areas = stack.sum((0, 1))
+    common = [region_sums(table.tree, masks) for table in working.tables]
+    areas = masks.sum((1, 2)).astype(np.float64)
     examples = []
     for i in range(prompts.num_prompts):
         click = click_of(prompts, i, working, with_neighbours=with_neighbours)
@@ -106,7 +105,7 @@ def bag_examples(
     for i, click, candidates in asking.candidates(working, prompts, size):
         bag = candidates.bag
         target = masks[i, ::STEP, ::STEP].reshape(-1).astype(np.float32)
-        flat = bag.masks.reshape(len(bag.masks), len(target)).astype(np.float32)
+        flat = bag.masks.unpacked().reshape(len(bag.masks), len(target)).astype(np.float32)
         common = flat @ target
         overlaps = common / np.maximum(flat.sum(1) + target.sum() - common, 1.0)
         for name, rows in (

@@ -5,11 +5,14 @@ All in the working frame. ``T`` regions of a tree; see :mod:`sapnet.proposals.bu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sapnet.proposals.builtin.hierarchy import Contours, region_boxes, region_contours, region_sums
@@ -55,41 +58,61 @@ class RegionTable:
     features: Float[ndarray, "T f"]
     """One column per entry of ``REGION_FEATURES``."""
 
+    def masks(self, nodes: Int[ndarray, " n"], *, step: int = 1) -> Bool[ndarray, "n h2 w2"]:
+        """Return the pixels of regions, on every ``step``-th row and column."""
+        place = self._places.get(step)
+        if place is None:
+            place = self.tree.place.astype(np.int32)[self.tree.leaves[::step, ::step]]
+            self._places[step] = place
+        masks = np.zeros((len(nodes), *place.shape), dtype=bool)
+        first = self.tree.first[nodes].astype(np.int32)
+        length = (self.tree.last - self.tree.first)[nodes].astype(np.uint32)
+        boxes = -(-self.box[nodes].astype(np.int64) // step)
+        # Most regions are a small part of the image, and only there is anything to look at.
+        for mask, (left, top, right, bottom), start, count in zip(masks, boxes, first, length, strict=True):
+            here = slice(top, bottom), slice(left, right)
+            # Places before a range wrap round to large numbers: one comparison for both ends.
+            np.less((place[here] - start).view(np.uint32), count, out=mask[here])
+        return masks
 
-def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Float[ndarray, "h w 15"]:
-    """Return what is summed over regions, whichever tree they are of.
+    @cached_property
+    def _places(self) -> dict[int, ndarray]:
+        """The place of every pixel's leaf, by the step between pixels."""
+        return {}
+
+
+def pixel_values(maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> Iterator[Float[ndarray, "h w"]]:
+    """Yield what is summed over regions, whichever tree they are of; one channel in memory at a time.
 
     Args:
         maps: The network's maps of an image.
-        lab: Its Lab colours.
+        lab: Its Lab colours, whole numbers.
 
-    Returns:
-        float64: column, row, inside, the three colours, the sum of their squares, the four edges of the
-        box that the pixel sees, and their squares. Channel after channel in memory.
+    Yields:
+        Column, row, inside, the three colours, the sum of their squares, the four edges of the box that the
+        pixel sees, and their squares, in twice the precision of the edges.
     """
     height, width = maps.inside.shape
-    values = np.empty((15, height, width))
-    values[0] = np.arange(width) + 0.5
-    values[1] = np.arange(height)[:, None] + 0.5
-    values[2] = maps.inside
-    values[3:6] = lab.transpose(2, 0, 1)
-    values[6] = values[3] ** 2 + values[4] ** 2 + values[5] ** 2
-    values[7:11] = maps.edges
-    np.square(values[7:11], out=values[11:])
-    return values.transpose(1, 2, 0)
+    yield np.tile(np.arange(width) + 0.5, (height, 1))
+    yield np.repeat(np.arange(height) + 0.5, width).reshape(height, width)
+    yield maps.inside
+    yield from lab.transpose(2, 0, 1)
+    yield lab[..., 0] ** 2 + lab[..., 1] ** 2 + lab[..., 2] ** 2
+    yield from maps.edges
+    for edge in maps.edges:
+        yield np.square(edge, dtype=np.float64)
 
 
-def describe_regions(tree: RegionTree, maps: BoundaryMaps, pixels: Float[ndarray, "h w 15"]) -> RegionTable:
+def describe_regions(tree: RegionTree, maps: BoundaryMaps, lab: Float[ndarray, "h w 3"]) -> RegionTable:
     """Describe all regions of a tree.
 
     Args:
         tree: Its ``gradient`` is the strength it was built from.
         maps: The network's maps of the same image.
-        pixels: Its :func:`pixel_values`.
+        lab: Its Lab colours, whole numbers.
     """
     height, width = tree.leaves.shape
-    per_tree = tree.gradient[..., None]
-    sums = np.concatenate([region_sums(tree, pixels), region_sums(tree, per_tree)], axis=1)
+    sums = region_sums(tree, chain(pixel_values(maps, lab), [tree.gradient]))
     area = tree.area.astype(np.float64)
     means = sums / area[:, None]
     ring_area = np.maximum(area[tree.parent] - area, 1.0)[:, None]
@@ -117,14 +140,15 @@ def describe_regions(tree: RegionTree, maps: BoundaryMaps, pixels: Float[ndarray
 
 def box_overlap(a: Float[ndarray, "n 4"], b: Float[ndarray, "n 4"]) -> Float[ndarray, " n"]:
     """Return the IoU of boxes pair by pair; either side may be a single box (1, 4)."""
-    corner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    common = np.clip(corner, 0.0, None).prod(1)
-    total = _box_area(a) + _box_area(b) - common
-    return common / np.maximum(total, 1e-9)
+    width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
+    height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+    common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+    return common / np.maximum(box_areas(a) + box_areas(b) - common, 1e-9)
 
 
-def _box_area(boxes: ndarray) -> ndarray:
-    return np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(1)
+def box_areas(boxes: Float[ndarray, "n 4"]) -> Float[ndarray, " n"]:
+    """Return the areas of boxes, 0 for those without."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
 
 
 def _merging(tree: RegionTree) -> list[ndarray]:
@@ -145,11 +169,11 @@ def _shape(length: ndarray, area: ndarray, box: ndarray, size: tuple[int, int]) 
     """Compactness, share of the box that is filled, and how many sides of the image are touched."""
     touched = (box[:, :2] <= 0).sum(1) + (box[:, 2:] >= np.array([size[1], size[0]])).sum(1)
     compactness = np.log(4.0 * np.pi * area / np.maximum(length, 1.0) ** 2)
-    return [np.clip(compactness, -6.0, 3.0), area / np.maximum(_box_area(box), 1.0), touched / 4.0]
+    return [np.clip(compactness, -6.0, 3.0), area / np.maximum(box_areas(box), 1.0), touched / 4.0]
 
 
 def _edge_columns(mean: ndarray, square: ndarray, box: ndarray) -> list[ndarray]:
     """How the box that the region's pixels see agrees with the region's, and how much they disagree."""
-    side = np.sqrt(np.maximum(_box_area(box), 1.0))
+    side = np.sqrt(np.maximum(box_areas(box), 1.0))
     spread = np.sqrt(np.maximum(square - mean**2, 0.0)).mean(1) / side
     return [box_overlap(mean, box), np.log(spread + 0.02)]

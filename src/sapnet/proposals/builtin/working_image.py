@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,9 +15,10 @@ from numpy import ndarray
 from sapnet.proposals.builtin.bag_features import Surroundings, surroundings_of
 from sapnet.proposals.builtin.candidate_features import Click
 from sapnet.proposals.builtin.hierarchy import contour_tree
-from sapnet.proposals.builtin.region_table import RegionTable, describe_regions, pixel_values
+from sapnet.proposals.builtin.region_table import RegionTable, describe_regions
 from sapnet.proposals.builtin.sharing import in_threads
 from sapnet.proposals.proposer import ImagePrompts
+from sapnet.proposals.region_tree import RegionTree
 
 if TYPE_CHECKING:
     from sapnet.proposals.builtin.boundary_maps import BoundaryMaps
@@ -75,24 +78,21 @@ def reduce_image(
     filter_kind = cv2.INTER_AREA if factor < 1.0 else cv2.INTER_CUBIC
     reduced = cv2.resize(image, size, interpolation=filter_kind) if size != (width, height) else image
     reduced = np.ascontiguousarray(reduced)
-    maps, fused = image_maps(network, head, reduced)
-    tables = _tables(maps, reduced) if with_trees else []
-    scale = np.array([size[0] / width, size[1] / height])
-    return WorkingImage(scale, maps, tuple(tables), fused, surroundings_of(maps))
-
-
-def _tables(maps: BoundaryMaps, reduced: ndarray) -> list[RegionTable]:
-    """Build the trees and describe their regions."""
+    maps, fuse = image_maps(network, head, reduced)
     lab = cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB).astype(np.float32)
-    pixels = pixel_values(maps, lab)
 
-    def table_of(setting: tuple[float, float]) -> RegionTable:
+    def tree_of(setting: tuple[float, float]) -> RegionTree:
         share, sharpness = setting
         strength = (1.0 - share) * maps.region + share * maps.border
-        tree = contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
-        return describe_regions(tree, maps, pixels)
+        return contour_tree(strength, lab, color_weight=COLOR_WEIGHT, sharpness=sharpness)
 
-    return in_threads(table_of, TREES)
+    trees = in_threads(tree_of, TREES if with_trees else ())
+    # What the head needs takes about as long as describing both trees.
+    described = [partial(describe_regions, tree, maps, lab) for tree in trees]
+    work: list[Callable[[], Any]] = [fuse or (lambda: None), *described, partial(surroundings_of, maps)]
+    fused, *tables, around = in_threads(lambda item: item(), work)
+    scale = np.array([size[0] / width, size[1] / height])
+    return WorkingImage(scale, maps, tuple(tables), fused, around)
 
 
 def click_of(
