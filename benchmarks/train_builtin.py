@@ -108,8 +108,10 @@ def train_segmenter_start(options: argparse.Namespace) -> None:
     say({"photographs": [len(pool) for pool in pools]})
     model = Config().model
     frozen = model.backbone.model_copy(update={"frozen_stages": 4})
+    random = model.solov2.model_copy(update={"weights": "none"})
+    model = model.model_copy(update={"backbone": frozen, "solov2": random})
     torch.manual_seed(options.seed)
-    network = build_model(model.model_copy(update={"backbone": frozen}), num_classes=1, mask_stride=4)
+    network = build_model(model, num_classes=1, mask_stride=4)
     settings = TrainingSettings(
         steps=options.steps, batch_size=options.batch_size, learning_rate=1.5e-3, seed=options.seed
     )

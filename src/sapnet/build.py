@@ -13,7 +13,6 @@ from torch import nn
 from sapnet.config import Config, DataConfig, ModelConfig
 from sapnet.data.annotations import PointSet
 from sapnet.data.dataset import BagSource, TrainingDataset
-from sapnet.errors import ConfigError
 from sapnet.inference.postprocess import postprocess
 from sapnet.losses.segmentation import segmentation_sums
 from sapnet.losses.total import total_loss
@@ -29,7 +28,7 @@ from sapnet.models.pyramid import FeaturePyramid
 from sapnet.models.region_features import RegionFeatures
 from sapnet.models.region_pooling import RegionPooler
 from sapnet.models.sapnet import SapNet
-from sapnet.models.segmenter_start import BUNDLED_START, fits_segmenter_start, load_segmenter_start
+from sapnet.models.segmenter_start import start_segmentation
 from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
 from sapnet.models.weights import BUNDLED_MODEL
@@ -72,7 +71,8 @@ def build_model(
         kernel_channels=config.solov2.kernel_channels,
     )
     if pretrained:
-        _start_segmentation(config, pyramid, segmentation)
+        made_for = config.backbone.name == BUNDLED_MODEL and config.backbone.weights == "bundled"
+        start_segmentation(pyramid, segmentation, config.solov2.weights, known_backbone=made_for)
     ranks = config.multi_mask.ranks if config.multi_mask.enabled else ()
     return SapNet(
         backbone=backbone,
@@ -95,25 +95,6 @@ def build_model(
         ),
         agreement_exponent=config.agreement.exponent,
     )
-
-
-def _start_segmentation(config: ModelConfig, pyramid: FeaturePyramid, segmentation: Solov2Head) -> None:
-    """Load what the pyramid and the segmentation branch start from; leave them as they are where nothing."""
-    wanted = config.solov2.weights
-    if wanted == "none":
-        return
-    if isinstance(wanted, Path):
-        load_segmenter_start(pyramid, segmentation, wanted)
-        return
-    made_for_backbone = config.backbone.name == BUNDLED_MODEL and config.backbone.weights == "bundled"
-    if made_for_backbone and fits_segmenter_start(pyramid, segmentation, BUNDLED_START):
-        load_segmenter_start(pyramid, segmentation, BUNDLED_START)
-    elif wanted == "bundled":
-        problem = (
-            "weights: the bundled weights fit the bundled backbone and the default channels only; "
-            "expected 'none', 'auto', or the default model.backbone, model.pyramid and model.solov2"
-        )
-        raise ConfigError("model.solov2", [problem])
 
 
 def _build_selection(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sapnet.errors import CheckpointError
+from sapnet.errors import CheckpointError, ConfigError
 from sapnet.models.weights import load_state, read_tensors
 
 BUNDLED_START = Path(__file__).resolve().parent / "class_agnostic.safetensors"
@@ -21,6 +22,39 @@ BUNDLED_START = Path(__file__).resolve().parent / "class_agnostic.safetensors"
 
 _PYRAMID, _SEGMENTATION = "pyramid.", "segmentation."
 _CATEGORY = "category_output."
+
+
+def start_segmentation(
+    pyramid: nn.Module,
+    segmentation: nn.Module,
+    weights: Literal["auto", "bundled", "none"] | Path,
+    *,
+    known_backbone: bool,
+) -> None:
+    """Load what ``model.solov2.weights`` asks for; where that is nothing, all stays as it is.
+
+    Args:
+        pyramid: Changed in place.
+        segmentation: The SOLOv2 branch, changed in place.
+        weights: The setting.
+        known_backbone: Whether the features are those that the bundled weights were made for.
+
+    Raises:
+        ConfigError: The bundled weights are asked for, but do not fit.
+        CheckpointError: A file cannot be read, or the weights of a path do not fit.
+    """
+    if weights == "none":
+        return
+    if isinstance(weights, Path):
+        load_segmenter_start(pyramid, segmentation, weights)
+    elif known_backbone and fits_segmenter_start(pyramid, segmentation, BUNDLED_START):
+        load_segmenter_start(pyramid, segmentation, BUNDLED_START)
+    elif weights == "bundled":
+        problem = (
+            "weights: the bundled weights fit the bundled backbone and the default channels only; "
+            "expected 'none', 'auto', or the default model.backbone, model.pyramid and model.solov2"
+        )
+        raise ConfigError("model.solov2", [problem])
 
 
 def fits_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path) -> bool:
