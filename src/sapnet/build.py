@@ -31,7 +31,6 @@ from sapnet.models.sapnet import SapNet
 from sapnet.models.segmenter_start import start_segmentation
 from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
-from sapnet.models.weights import BUNDLED_MODEL
 
 
 def build_model(
@@ -59,20 +58,10 @@ def build_model(
         freeze_batch_norm=config.backbone.freeze_batch_norm,
     )
     pyramid = FeaturePyramid(backbone.channels, config.pyramid.channels, config.pyramid.num_levels)
-    segmentation = Solov2Head(
-        config.pyramid.channels,
-        num_classes,
-        level_strides=pyramid.strides,
-        num_grids=config.solov2.num_grids,
-        head_strides=config.solov2.head_strides,
-        head_channels=config.solov2.head_channels,
-        head_convs=config.solov2.head_convs,
-        mask_channels=config.solov2.mask_channels,
-        kernel_channels=config.solov2.kernel_channels,
-    )
+    segmentation = _build_segmentation(config, pyramid, num_classes)
     if pretrained:
-        made_for = config.backbone.name == BUNDLED_MODEL and config.backbone.weights == "bundled"
-        start_segmentation(pyramid, segmentation, config.solov2.weights, known_backbone=made_for)
+        known = config.backbone.weights == "bundled"
+        start_segmentation(pyramid, segmentation, config.solov2.weights, known_backbone=known)
     ranks = config.multi_mask.ranks if config.multi_mask.enabled else ()
     return SapNet(
         backbone=backbone,
@@ -94,6 +83,20 @@ def build_model(
             max_positives=config.solov2.max_positives,
         ),
         agreement_exponent=config.agreement.exponent,
+    )
+
+
+def _build_segmentation(config: ModelConfig, pyramid: FeaturePyramid, num_classes: int) -> Solov2Head:
+    return Solov2Head(
+        config.pyramid.channels,
+        num_classes,
+        level_strides=pyramid.strides,
+        num_grids=config.solov2.num_grids,
+        head_strides=config.solov2.head_strides,
+        head_channels=config.solov2.head_channels,
+        head_convs=config.solov2.head_convs,
+        mask_channels=config.solov2.mask_channels,
+        kernel_channels=config.solov2.kernel_channels,
     )
 
 
