@@ -149,33 +149,24 @@ def measure(options: argparse.Namespace) -> None:
 
 def add_training_commands(commands: argparse._SubParsersAction) -> None:
     """Add the commands that train a network."""
-    boundaries = commands.add_parser("boundaries", help="train the boundary network")
-    boundaries.add_argument("data", type=Path)
-    boundaries.add_argument("out", type=Path)
-    boundaries.add_argument("--steps", type=int, default=4000)
-    boundaries.add_argument("--batch-size", type=int, default=4)
-    boundaries.add_argument("--side", type=int, default=224)
-    boundaries.add_argument("--held-out", type=int, default=24, help="crops to measure losses on")
-    boundaries.add_argument("--seed", type=int, default=0)
-    boundaries.set_defaults(run=train_boundary_network)
-    head = commands.add_parser("head", help="train the promptable head")
-    head.add_argument("data", type=Path)
-    head.add_argument("out", type=Path)
-    head.add_argument("--steps", type=int, default=1900)
-    head.add_argument("--batch-size", type=int, default=2)
-    head.add_argument("--side", type=int, default=320)
-    head.add_argument("--queries", type=int, default=20, help="queries per crop")
-    head.add_argument("--held-out", type=int, default=24, help="crops to measure on")
-    head.add_argument("--seed", type=int, default=0)
-    head.set_defaults(run=train_prompt_head)
-    segmenter = commands.add_parser("segmenter", help="train the segmenter's class-agnostic start")
-    segmenter.add_argument("data", type=Path)
-    segmenter.add_argument("out", type=Path)
-    segmenter.add_argument("--steps", type=int, default=2400)
-    segmenter.add_argument("--batch-size", type=int, default=4)
-    segmenter.add_argument("--side", type=int, default=320)
-    segmenter.add_argument("--seed", type=int, default=0)
-    segmenter.set_defaults(run=train_segmenter_start)
+    trainings = (
+        ("boundaries", "train the boundary network", train_boundary_network, (4000, 4, 224)),
+        ("head", "train the promptable head", train_prompt_head, (1900, 2, 320)),
+        ("segmenter", "train the segmenter's class-agnostic start", train_segmenter_start, (2400, 4, 320)),
+    )
+    added = {}
+    for name, text, run, (steps, batch_size, side) in trainings:
+        added[name] = training = commands.add_parser(name, help=text)
+        training.add_argument("data", type=Path)
+        training.add_argument("out", type=Path)
+        training.add_argument("--steps", type=int, default=steps)
+        training.add_argument("--batch-size", type=int, default=batch_size)
+        training.add_argument("--side", type=int, default=side)
+        training.add_argument("--seed", type=int, default=0)
+        training.set_defaults(run=run)
+    added["head"].add_argument("--queries", type=int, default=20, help="queries per crop")
+    for name in ("boundaries", "head"):
+        added[name].add_argument("--held-out", type=int, default=24, help="crops to measure on")
 
 
 def main() -> int:

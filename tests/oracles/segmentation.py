@@ -40,7 +40,7 @@ def mean_of_touched(values, row, column, size):
 
 
 def known_category(category_logits, prompts, cells, known, alpha, gamma):
-    """The category sum where cells without an owner count as far as ``known[image]`` says."""
+    """The category sum where cells without an owner count as far as ``known[image]`` says; None: fully."""
     total = 0.0
     for level, of_level in enumerate(category_logits):
         for image, of_image in enumerate(of_level):
@@ -49,7 +49,8 @@ def known_category(category_logits, prompts, cells, known, alpha, gamma):
                     for j, logit in enumerate(row):
                         owner = cells.get((0, image, level, i, j))
                         hit = owner is not None and prompts[owner[0]]["label"] == label
-                        weight = 1.0 if owner else mean_of_touched(known[image], i, j, len(rows))
+                        surely = owner or known is None
+                        weight = 1.0 if surely else mean_of_touched(known[image], i, j, len(rows))
                         total += weight * focal(logit, hit, alpha, gamma)
     return total
 
@@ -63,15 +64,7 @@ def losses(
     entries in place of classes, ``features[image]``: D flat lists, ``cells``: what
     ``oracles.solov2_targets.assign`` returns.
     """
-    category = 0.0
-    for level, of_level in enumerate(category_logits):
-        for image, of_image in enumerate(of_level):
-            for label, rows in enumerate(of_image):
-                for i, row in enumerate(rows):
-                    for j, logit in enumerate(row):
-                        owner = cells.get((0, image, level, i, j))
-                        hit = owner is not None and prompts[owner[0]]["label"] == label
-                        category += focal(logit, hit, alpha, gamma)
+    category = known_category(category_logits, prompts, cells, None, alpha, gamma)
     mask_sum, count = 0.0, 0
     for (rank, image, level, i, j), (prompt, _) in cells.items():
         kernel = [entry[i][j] for entry in kernels[level][image]]

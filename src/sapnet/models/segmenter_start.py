@@ -8,6 +8,7 @@ come from the user's clicks. Not in the paper, whose segmenter starts from Image
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,8 @@ from sapnet.models.weights import load_state, read_tensors
 BUNDLED_START = Path(__file__).resolve().parent / "class_agnostic.safetensors"
 """The weights that come with the package."""
 
-_PYRAMID, _SEGMENTATION = "pyramid.", "segmentation."
+PARTS = _PYRAMID, _SEGMENTATION = "pyramid.", "segmentation."
+"""How the names of the tensors begin."""
 _CATEGORY = "category_output."
 
 
@@ -46,9 +48,11 @@ def start_segmentation(
     if weights == "none":
         return
     if isinstance(weights, Path):
-        load_segmenter_start(pyramid, segmentation, weights)
-    elif known_backbone and fits_segmenter_start(pyramid, segmentation, BUNDLED_START):
-        load_segmenter_start(pyramid, segmentation, BUNDLED_START)
+        load_segmenter_start(pyramid, segmentation, read_tensors(weights), str(weights))
+        return
+    tensors = read_tensors(BUNDLED_START) if known_backbone else {}
+    if fits_segmenter_start(pyramid, segmentation, tensors):
+        load_segmenter_start(pyramid, segmentation, tensors, str(BUNDLED_START))
     elif weights == "bundled":
         problem = (
             "weights: the bundled weights fit the bundled backbone and the default channels only; "
@@ -57,18 +61,14 @@ def start_segmentation(
         raise ConfigError("model.solov2", [problem])
 
 
-def fits_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path) -> bool:
-    """Return whether a file's weights have the shapes of a pyramid and a segmentation branch.
+def fits_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether class-agnostic weights have the shapes of a pyramid and a segmentation branch.
 
     Args:
         pyramid: The feature pyramid.
         segmentation: The SOLOv2 branch, with any number of classes.
-        path: The file.
-
-    Raises:
-        CheckpointError: The file cannot be read.
+        tensors: Parameters under ``pyramid.`` and ``segmentation.``.
     """
-    tensors = read_tensors(path)
     return all(
         name in part and part[name].shape == value.shape
         for module, prefix in ((pyramid, _PYRAMID), (segmentation, _SEGMENTATION))
@@ -79,7 +79,9 @@ def fits_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path
 
 
 @torch.no_grad()
-def load_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path) -> None:
+def load_segmenter_start(
+    pyramid: nn.Module, segmentation: nn.Module, tensors: Mapping[str, Tensor], subject: str
+) -> None:
     """Load class-agnostic weights into a pyramid and a segmentation branch of any number of classes.
 
     Every class starts with the output that tells any object from the background, its bias lowered by the
@@ -88,26 +90,25 @@ def load_segmenter_start(pyramid: nn.Module, segmentation: nn.Module, path: Path
     Args:
         pyramid: Changed in place.
         segmentation: The SOLOv2 branch, changed in place.
-        path: A ``.safetensors`` file with parameters under ``pyramid.`` and ``segmentation.``, the latter of
-            a branch with one class.
+        tensors: Parameters under ``pyramid.`` and ``segmentation.``, the latter of a branch with one class.
+        subject: Where they come from, for the message.
 
     Raises:
-        CheckpointError: The file cannot be read, or its weights do not fit.
+        CheckpointError: They do not fit.
     """
-    tensors = read_tensors(path)
     start = _part(tensors, _SEGMENTATION)
     classes = len(segmentation.get_parameter(f"{_CATEGORY}bias"))
     for name in (f"{_CATEGORY}weight", f"{_CATEGORY}bias"):
         if name not in start or len(start[name]) != 1:
             problem = f"holds no {_SEGMENTATION}{name} of one class; expected class-agnostic weights"
-            raise CheckpointError(str(path), [problem])
+            raise CheckpointError(subject, [problem])
         start[name] = start[name].repeat(classes, *[1] * (start[name].dim() - 1))
     start[f"{_CATEGORY}bias"] = start[f"{_CATEGORY}bias"] - math.log(classes)
-    load_state(pyramid, _part(tensors, _PYRAMID), str(path))
-    load_state(segmentation, start, str(path))
+    load_state(pyramid, _part(tensors, _PYRAMID), subject)
+    load_state(segmentation, start, subject)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)
     }

@@ -71,7 +71,7 @@ class ObjectCrops:
             image.shape[:2], self._side, rng, focus=some_pixel(masks, rng), always=not photograph.complete
         )
         covered, known = self._objects(masks, unusable, view, complete=photograph.complete)
-        pixels = view.apply(image, _interpolation(view), outside=None)
+        pixels = view.apply(image, view.interpolation, outside=None)
         return ObjectCrop(recolored(pixels, rng), covered, known)
 
     def _objects(
@@ -79,14 +79,10 @@ class ObjectCrops:
     ) -> tuple[ndarray, ndarray]:
         """Return the ``masks`` and ``known`` of a crop."""
         side, cells = self._side, self._side // COARSE_STRIDE
-        windows = [view.apply(mask.astype(np.float32), _interpolation(view), outside=0.0) for mask in masks]
+        windows = [view.apply(mask.astype(np.float32), view.interpolation, outside=0.0) for mask in masks]
         seen = np.asarray(windows, dtype=np.float32).reshape(-1, side, side)
         seen = seen[(seen > 0.5).sum((1, 2)) >= _LEAST_AREA]
         hidden = view.apply(unusable.astype(np.float32), cv2.INTER_LINEAR, outside=0.0) > 0.5
         known = object_targets(seen > 0.5, hidden, complete=complete).inside_weight[0]
         covered = seen.reshape(len(seen), cells, COARSE_STRIDE, cells, COARSE_STRIDE).mean((2, 4))
         return covered, known
-
-
-def _interpolation(view: View) -> int:
-    return cv2.INTER_AREA if view.scale < 1.0 else cv2.INTER_LINEAR

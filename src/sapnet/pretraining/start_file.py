@@ -8,12 +8,11 @@ from safetensors.torch import save
 
 from sapnet.data.atomic import write_bytes_atomic
 from sapnet.models.sapnet import SapNet
+from sapnet.models.segmenter_start import PARTS
 from sapnet.proposals.builtin.weights import stored_tensor
 
 FORMAT = "sapnet-segmenter-start"
 """What the metadata of the file says under ``format``."""
-PARTS = ("pyramid.", "segmentation.")
-"""How the names of the tensors begin: all others are not in the file."""
 
 
 def save_start(path: Path, network: SapNet) -> None:

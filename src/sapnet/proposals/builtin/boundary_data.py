@@ -168,7 +168,7 @@ class BoundaryCrops:
                 always=not photograph.complete,
             )
             targets = self._object_targets(masks, unusable, view, complete=photograph.complete)
-        pixels = view.apply(image, cv2.INTER_AREA if view.scale < 1.0 else cv2.INTER_LINEAR, outside=None)
+        pixels = view.apply(image, view.interpolation, outside=None)
         return Sample(recolored(pixels, rng), targets)
 
     def _object_targets(self, masks: ndarray, unusable: ndarray, view: View, *, complete: bool) -> Targets:
@@ -209,6 +209,11 @@ class View:
         if focus is not None and (always or rng.uniform() < 0.75):
             corner = np.clip((focus * scale - shift).astype(int), 0, room)
         return cls(scale, int(corner[0]), int(corner[1]), bool(rng.uniform() < 0.5), side)
+
+    @property
+    def interpolation(self) -> int:
+        """How OpenCV scales an image, or smooth shares, to this view."""
+        return cv2.INTER_AREA if self.scale < 1.0 else cv2.INTER_LINEAR
 
     def apply(self, values: ndarray, interpolation: int, *, outside: float | None) -> ndarray:
         """Return the window of an image or a map; beyond it a constant, or the rim where None."""

@@ -117,7 +117,7 @@ class HeadCrops:
             masks = np.asarray(seen, dtype=bool).reshape(-1, self._side, self._side)
         areas = masks.sum((1, 2))
         masks = masks[(areas >= _LEAST_AREA) & (areas <= _LARGEST_SHARE * self._side**2)]
-        pixels = view.apply(image, cv2.INTER_AREA if view.scale < 1.0 else cv2.INTER_LINEAR, outside=None)
+        pixels = view.apply(image, view.interpolation, outside=None)
         count = self._queries if len(masks) else 0
         return HeadSample(recolored(pixels, rng), masks, draw_queries(masks, count, rng))
 
