@@ -163,6 +163,7 @@ def _build_stages(config: ModelConfig, mask_stride: int) -> StageFunctions:
         proposal_prior,
         size_exponent=config.picking.size_exponent,
         proposer_exponent=config.picking.proposer_exponent,
+        opinion_exponent=config.picking.opinion_exponent,
     )
     mine = partial(
         mine_boxes,

@@ -65,3 +65,21 @@ def build_proposer(config: ProposalConfig, *, device: str = "cpu") -> Proposer:
         chunk_size=sam.chunk_size,
         seed=sam.seed,
     )
+
+
+def build_second_opinion(config: ProposalConfig) -> Proposer | None:
+    """Build the proposer whose opinion of the proposals is asked.
+
+    Args:
+        config: The proposals section.
+
+    Returns:
+        The built-in proposer with its bundled weights; None where nobody is asked.
+
+    Raises:
+        CheckpointError, InputError: As :func:`build_proposer`.
+    """
+    itself = config.second_opinion == "auto" and config.name == "builtin"
+    if config.second_opinion == "none" or itself:
+        return None
+    return build_proposer(config.model_copy(update={"name": "builtin", "checkpoint": None}))

@@ -130,6 +130,9 @@ class PickingConfig(Section):
     """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
     proposer_exponent: NonNegative = 1.0
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
+    opinion_exponent: NonNegative = 1.0
+    """Multiply with (agreement of a second proposer / highest of the bag) to this power; 0: not (paper).
+    proposals.second_opinion says which one is asked."""
     candidates: Literal["proposals", "positives"] = "proposals"
     """What the refine pass picks from: the proposals, or also the generated boxes (paper)."""
 

@@ -71,6 +71,8 @@ class ProposalBags(_Movable):
     """Sum of the distances (input pixels) from the prompt to those clicks; 0 where none."""
     area: Float[Tensor, "G M"]
     """Mask area in input pixels, from the full-resolution mask."""
+    opinions: Float[Tensor, "G M"]
+    """How much a second proposer agrees with each proposal, in [0, 1]; 1 where none was asked."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def random_case(
             covered_points=covered,
             covered_distance=torch.where(covered, 1 + 60 * rand(n, m), 0.0),
             area=masks.sum((2, 3)) * float(STRIDE**2),
+            opinions=torch.ones(n, m),
         ),
         image_sizes=torch.tensor([[HEIGHT, WIDTH]] * num_images).reshape(-1, 2),
         class_logits=logits[0],
@@ -91,6 +92,7 @@ def make_bags(boxes, *, valid=None, covered=None, distance=None, masks=None):
         covered_points=zeros if covered is None else torch.as_tensor(covered),
         covered_distance=zeros.double() if distance is None else torch.as_tensor(distance).double(),
         area=zeros.double(),
+        opinions=torch.ones(shape, dtype=torch.float64),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sapnet.bench.rows import Source
 from sapnet.build_proposer import build_proposer
 from sapnet.config import Config
+from sapnet.config_proposals import ProposalConfig
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
 from sapnet.engine.enhancing import enhance, origin_of_boxes
@@ -23,6 +24,7 @@ from sapnet.proposals.boxed import BoxedProposer
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.second_opinion import SecondOpinion, StoredProposals
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
 
@@ -112,6 +114,11 @@ def proposals_of(
     proposer = proposer_of(source, data.instances, config.seed, config)
     if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
         proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet)
+    if source in ("simulated", "regions") and config.proposals.second_opinion != "none":
+        # The second proposer's store is that of the rows which propose with it.
+        plain = config.model_copy(update={"proposals": ProposalConfig(builtin=config.proposals.builtin)})
+        asked = proposals_of(data, points, "builtin", out, plain, quiet=quiet)
+        proposer = SecondOpinion(proposer, StoredProposals(asked))
     folder = out / store_name(source, proposer, points)
     drawn = source in ("simulated", "ground-truth")
     with (

@@ -36,6 +36,7 @@ PAPER_LABELLING: Settings = {"labelling": PAPER["labelling"]}
 GUIDANCE: Settings = {"model": {"guidance": {"enabled": True}}}
 REFINEMENT: Settings = {"model": {"refinement": {"enabled": True}}}
 REGIONS: Settings = {"model": {"regions": {"positives": True, "negatives": True}}}
+NO_OPINION: Settings = {"model": {"picking": {"opinion_exponent": 0.0}}}
 BOX_MINING: Settings = {"model": {"box_mining": {"enabled": True}}}
 MULTI_MASK: Settings = {"model": {"multi_mask": {"enabled": True}}}
 

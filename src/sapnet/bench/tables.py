@@ -12,6 +12,7 @@ from sapnet.bench.forms import (
     BOX_MINING,
     GUIDANCE,
     MULTI_MASK,
+    NO_OPINION,
     PAPER,
     PAPER_LABELLING,
     REFINEMENT,
@@ -46,7 +47,7 @@ def _components(source: Source, config: Config) -> tuple[Row, ...]:
         single,
         *_paper_chain("paper"),
         *_paper_chain("released"),
-        *_default_chain(config),
+        *_default_chain(source, config),
         _TOP_SCORE,
         _ORACLE,
     )
@@ -81,25 +82,24 @@ def _alternates(form: str, mined: dict[str, object]) -> tuple[Row, ...]:
     )
 
 
-def _default_chain(config: Config) -> tuple[Row, ...]:
+def _default_chain(source: Source, config: Config) -> tuple[Row, ...]:
     """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
-    steps = [SINGLE_MIL]
-    stages = (("mil_head",), ("guidance",), ("picking",), ("refinement", "regions"))
-    for sections in (*stages, ("box_mining", "multi_mask", "agreement")):
-        steps.append(merged(steps[-1], sections_of(config, *sections)))
-    steps.append(merged(steps[-1], {"labelling": config.labelling.model_dump(mode="json")}))
-    names = (
-        "features of the backbone, inside the mask",
-        "+ guidance by masks, exponent 3",
-        "+ picks by class, size and score",
-        "+ second MIL and its regions",
-        "+ box mining that respects neighbours",
-        "+ labels of two views, by expected overlap",
-    )
-    rows = [
-        Row(f"default: {name}", changes=step, group="default")
-        for name, step in zip(names, steps[1:], strict=True)
-    ]
+    unasked = merged(sections_of(config, "picking"), NO_OPINION)
+    steps = {
+        "features of the backbone, inside the mask": sections_of(config, "mil_head"),
+        "+ guidance by masks, exponent 3": sections_of(config, "guidance"),
+        "+ picks by class, size and score": unasked,
+        "+ second MIL and its regions": sections_of(config, "refinement", "regions"),
+        "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
+        "+ labels of two views, by expected overlap": {"labelling": config.labelling.model_dump(mode="json")},
+        "+ the built-in proposer's opinion": sections_of(config, "picking"),
+    }
+    if source == "builtin":  # it is not asked about itself
+        del steps["+ the built-in proposer's opinion"]
+    rows, form = [], SINGLE_MIL
+    for name, step in steps.items():
+        form = merged(form, step)
+        rows.append(Row(f"default: {name}", changes=form, group="default"))
     return (*rows, Row("default, end to end", "end-to-end", "end-to-end", group="default, end to end"))
 
 

@@ -71,15 +71,19 @@ def bags_of_image(
         bag[place] = values
         return bag
 
-    areas = np.asarray(proposals.areas[chosen], dtype=np.float64) * geometry.area_scale
+    def single(values: ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values[chosen], dtype=np.float32))
+
+    opinions = np.ones(proposals.num_proposals) if proposals.opinions is None else proposals.opinions
     return ProposalBags(
         boxes=padded(move_boxes(proposals.boxes[chosen], geometry)),
         masks=padded(move_masks(counts, geometry, stride=mask_stride)),
-        scores=padded(torch.from_numpy(np.asarray(proposals.scores[chosen], dtype=np.float32))),
+        scores=padded(single(proposals.scores)),
         valid=padded(torch.ones(len(chosen), dtype=torch.bool)),
         covered_points=padded(torch.from_numpy(covered)),
         covered_distance=padded(torch.from_numpy(distance)),
-        area=padded(torch.from_numpy(areas.astype(np.float32))),
+        area=padded(single(np.asarray(proposals.areas, dtype=np.float64) * geometry.area_scale)),
+        opinions=padded(single(opinions)),
     )
 
 
@@ -141,4 +145,5 @@ def _empty_bags(count: int, geometry: Geometry, mask_stride: int) -> ProposalBag
         covered_points=torch.zeros((count, 1), dtype=torch.bool),
         covered_distance=torch.zeros((count, 1)),
         area=torch.zeros((count, 1)),
+        opinions=torch.zeros((count, 1)),
     )

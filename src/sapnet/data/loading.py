@@ -157,6 +157,7 @@ def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:
             covered_points=torch.zeros(0, 1, dtype=torch.bool),
             covered_distance=none.reshape(0, 1),
             area=none.reshape(0, 1),
+            opinions=none.reshape(0, 1),
         ),
         background_draws=torch.zeros(1, 0, 4),
         part_draws=torch.zeros(0, 0, 4),

@@ -202,7 +202,7 @@ class PointToBox(nn.Module):
         ranking = class_probs * scores.guidance
         if settings.instance_probability:
             ranking = scores_at_label(scores.scores, prompts.labels).detach()
-        ranking = ranking * proposal_prior(bags, size_exponent=settings.size_exponent, proposer_exponent=0.0)
+        ranking = ranking * proposal_prior(bags, size_exponent=settings.size_exponent)
         mean = mean_of_best(boxes, ranking, valid, count=settings.best_count, confidence=class_probs)
         return _Pass(boxes, valid, scores, mean)
 
@@ -258,4 +258,5 @@ def _bags_of(boxes: Float[Tensor, "G V 4"], valid: Bool[Tensor, "G V"]) -> Propo
         covered_points=torch.zeros_like(valid),
         covered_distance=nothing,
         area=box_areas(boxes),
+        opinions=torch.ones_like(nothing),
     )

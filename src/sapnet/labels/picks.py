@@ -55,6 +55,7 @@ def picked_only(proposals: ImageProposals, picks: Mapping[int, int]) -> ImagePro
         scores=proposals.scores[keep],
         areas=proposals.areas[keep],
         kinds=tuple(proposals.kinds[item] for item in keep),
+        opinions=None if proposals.opinions is None else proposals.opinions[keep],
     )
 
 

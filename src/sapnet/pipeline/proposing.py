@@ -8,7 +8,7 @@ from typing import Any, get_args
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from sapnet.build_proposer import build_proposer
+from sapnet.build_proposer import build_proposer, build_second_opinion
 from sapnet.config import Config, ProposalConfig
 from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import PointSet, load_instances, load_points
@@ -23,6 +23,7 @@ from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
+from sapnet.proposals.second_opinion import SecondOpinion
 from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
@@ -119,6 +120,9 @@ def _proposed(
         options = SessionOptions(resume=True, skip_bad=skip_bad, quiet=quiet)
         boxes = with_boxes(maker, clicks, images, out, config, options=options)
         maker = boxes.proposer
+    second = build_second_opinion(section) if config.model.picking.opinion_exponent > 0 else None
+    if second is not None:
+        maker = SecondOpinion(maker, second)
     if processes.num_processes > 1:
         store = _proposed_together(processes, clicks, images, out, maker, skip_bad=skip_bad, quiet=quiet)
         return store, boxes

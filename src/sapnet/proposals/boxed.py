@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from sapnet.errors import StoreError
 from sapnet.proposals.proposer import ImagePrompts, ImageProposals, Proposer
+from sapnet.proposals.second_opinion import OPINION_SETTING
 from sapnet.proposals.store import MANIFEST_NAME, read_manifest
 
 BOXES_SETTING = "boxes"
@@ -81,6 +82,7 @@ def refuse_other_store(
     problems = []
     made_by, settings = old["proposer"]["name"], dict(old["proposer"]["settings"])
     boxes = settings.pop(BOXES_SETTING, None)
+    settings.pop(OPINION_SETTING, None)
     if made_by != proposer.name:
         problems.append(f"Its proposer is {made_by}, this run's is {proposer.name}.")
     elif settings != {

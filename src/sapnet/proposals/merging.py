@@ -83,4 +83,5 @@ def _rows_of(proposals: ImageProposals, rows: Sequence[int]) -> ImageProposals:
         scores=proposals.scores[index],
         areas=proposals.areas[index],
         kinds=tuple(proposals.kinds[row] for row in rows),
+        opinions=None if proposals.opinions is None else proposals.opinions[index],
     )

@@ -77,6 +77,9 @@ class ImageProposals:
     """Mask areas in pixels, float32."""
     kinds: tuple[str, ...]
     """The kind of prompt (or of simulated mask) that made each proposal."""
+    opinions: Float[ndarray, " n"] | None = None
+    """How much a second proposer agrees with each proposal, in [0, 1], float32
+    (``proposals/second_opinion.py``); None where none was asked."""
 
     @property
     def num_proposals(self) -> int:

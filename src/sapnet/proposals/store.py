@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from sapnet.data.annotations import PointSet
 
 FORMAT = "sapnet-proposals"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 added the opinions of a second proposer."""
+_READABLE_VERSIONS = (1, 2)
 MANIFEST_NAME, DATA_NAME, INDEX_NAME = "manifest.json", "proposals.bin", "index.npy"
 JOURNAL_PATTERN = "journal-*.bin"
 INDEX_DTYPE = np.dtype(
@@ -195,10 +197,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise StoreError(str(path), [f"Its format is {found!r}, expected {FORMAT!r}: not a proposal store."])
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
-        raise StoreError(
-            str(path), [f"Its format version is {version!r}, this program reads {FORMAT_VERSION}."]
-        )
+    if version not in _READABLE_VERSIONS:
+        readable = " and ".join(map(str, _READABLE_VERSIONS))
+        raise StoreError(str(path), [f"Its format version is {version!r}, this program reads {readable}."])
     return manifest
 
 

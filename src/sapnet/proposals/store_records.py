@@ -25,6 +25,9 @@ import numpy as np
 from sapnet.proposals.proposer import ImageProposals
 
 _MAGIC = b"SAPr"
+_MAGIC_WITH_OPINIONS = b"SAPo"
+"""Records with the opinions of a second proposer have one more array."""
+_MAGICS = (_MAGIC, _MAGIC_WITH_OPINIONS)
 _HEAD = struct.Struct("<4sIIqIIII")
 """Magic, body length, CRC-32 of the rest of the record, image id, height, width, prompts, proposals."""
 _CHECKED = struct.Struct("<qIIII")
@@ -72,6 +75,7 @@ def encode_record(proposals: ImageProposals) -> bytes:
                 np.asarray(proposals.boxes, dtype="<f4").tobytes(),
                 np.asarray(proposals.scores, dtype="<f4").tobytes(),
                 np.asarray(proposals.areas, dtype="<f4").tobytes(),
+                b"" if proposals.opinions is None else np.asarray(proposals.opinions, dtype="<f4").tobytes(),
                 kind_index.tobytes(),
                 lengths.tobytes(),
                 *proposals.counts,
@@ -86,7 +90,8 @@ def encode_record(proposals: ImageProposals) -> bytes:
         proposals.num_proposals,
     )
     checksum = zlib.crc32(body, zlib.crc32(_CHECKED.pack(*figures)))
-    return _HEAD.pack(_MAGIC, len(body), checksum, *figures) + body
+    magic = _MAGIC if proposals.opinions is None else _MAGIC_WITH_OPINIONS
+    return _HEAD.pack(magic, len(body), checksum, *figures) + body
 
 
 def decode_record(data: bytes) -> ImageProposals:
@@ -105,7 +110,7 @@ def decode_record(data: bytes) -> ImageProposals:
         raise BadRecord("it is shorter than a record's head")
     magic, body_length, checksum, image_id, height, width, num_prompts, n = _HEAD.unpack_from(data)
     body = data[_HEAD.size :]
-    if magic != _MAGIC or len(body) != body_length:
+    if magic not in _MAGICS or len(body) != body_length:
         raise BadRecord("it does not start with a record's head or has another length")
     if zlib.crc32(body, zlib.crc32(_CHECKED.pack(image_id, height, width, num_prompts, n))) != checksum:
         raise BadRecord("its checksum does not match its content")
@@ -120,13 +125,14 @@ def decode_record(data: bytes) -> ImageProposals:
         ("<f4", 4 * n),
         ("<f4", n),
         ("<f4", n),
+        ("<f4", n if magic == _MAGIC_WITH_OPINIONS else 0),
         ("<u2", n),
         ("<u4", n),
     ):
         array = np.frombuffer(raw, dtype=dtype, count=count, offset=position)
         arrays.append(array)
         position += array.nbytes
-    annotation_ids, prompt_index, boxes, scores, areas, kind_index, lengths = arrays
+    annotation_ids, prompt_index, boxes, scores, areas, opinions, kind_index, lengths = arrays
     ends = (position + np.cumsum(lengths, dtype=np.int64)).tolist()
     starts = [position, *ends[:-1]]
     return ImageProposals(
@@ -139,6 +145,7 @@ def decode_record(data: bytes) -> ImageProposals:
         scores=scores.astype(np.float32),
         areas=areas.astype(np.float32),
         kinds=tuple(names[i] for i in kind_index.tolist()),
+        opinions=opinions.astype(np.float32) if magic == _MAGIC_WITH_OPINIONS else None,
     )
 
 
@@ -165,7 +172,7 @@ def scan_records(path: Path) -> Iterator[RecordPlace]:
             head = file.read(_HEAD.size)
             magic, body_length, checksum, image_id, height, width, num_prompts, n = _HEAD.unpack(head)
             length = _HEAD.size + body_length
-            if magic != _MAGIC or length > remaining:
+            if magic not in _MAGICS or length > remaining:
                 return
             figures = _CHECKED.pack(image_id, height, width, num_prompts, n)
             if zlib.crc32(file.read(body_length), zlib.crc32(figures)) != checksum:

@@ -57,6 +57,7 @@ def box_bags(case, *boxes):
         name: getattr(case.bags, name)[:, : len(boxes)]
         for name in ("boxes", "scores", "covered_points", "covered_distance", "area")
     }
+    fields["opinions"] = torch.ones(1, len(boxes))
     return replace(case.bags, **fields, masks=masks, valid=torch.ones(1, len(boxes), dtype=torch.bool))
 
 
