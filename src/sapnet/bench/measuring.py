@@ -52,6 +52,11 @@ class Bench:
     segmenter_epochs: int
     quiet: bool
 
+    @property
+    def features(self) -> Path:
+        """Where the features of wholly frozen backbones are kept for all rows and experiments."""
+        return self.out / "features"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -143,9 +148,7 @@ def segmenter_figures(prepared: Prepared) -> dict[str, Any]:
                 learned, bench.data.validation, config, bench.out / "trainings", quiet=bench.quiet
             )
         else:
-            folder = train(
-                learned, config, bench.out / "trainings", inputs=prepared.inputs, quiet=bench.quiet
-            )
+            folder = _train(prepared, learned, config)
             judge = validation_judge(
                 bench.data.validation, bench.data.images, config, prepared.points, quiet=bench.quiet
             )
@@ -197,10 +200,8 @@ def _trained_labels(prepared: Prepared) -> tuple[Path, dict[str, Any]]:
 
     def measured(folder: Path) -> dict[str, Any]:
         start = time.monotonic()
-        trained = train(
-            prepared.learned, config, bench.out / "trainings", inputs=prepared.inputs, quiet=bench.quiet
-        )
-        options = SessionOptions(resume=True, quiet=bench.quiet)
+        trained = _train(prepared, prepared.learned, config)
+        options = SessionOptions(resume=True, quiet=bench.quiet, features=bench.features)
         picks = choose(network_of(trained, config), prepared.learned, config, options=options)
         write_picks(folder, picks)
         return {
@@ -210,6 +211,19 @@ def _trained_labels(prepared: Prepared) -> tuple[Path, dict[str, Any]]:
         }
 
     return _kept(prepared, "labels", {"settings": settings_that_matter(config)}, measured)
+
+
+def _train(prepared: Prepared, learned: TrainingData, config: Config) -> Path:
+    """Folder of a training of a row."""
+    bench = prepared.bench
+    return train(
+        learned,
+        config,
+        bench.out / "trainings",
+        inputs=prepared.inputs,
+        features=bench.features,
+        quiet=bench.quiet,
+    )
 
 
 def _end_to_end(prepared: Prepared) -> Config:

@@ -57,7 +57,13 @@ def training_folder(out: Path, config: Config, digests: Mapping[str, str], *, ki
 
 
 def train(
-    learned: TrainingData, config: Config, out: Path, *, inputs: Mapping[str, Path | None], quiet: bool
+    learned: TrainingData,
+    config: Config,
+    out: Path,
+    *,
+    inputs: Mapping[str, Path | None],
+    features: Path | None = None,
+    quiet: bool,
 ) -> Path:
     """Train a network, or find it trained.
 
@@ -66,6 +72,7 @@ def train(
         config: Settings of a row.
         out: Folder of all trainings of the benchmark.
         inputs: Paths for ``environment.json``.
+        features: Where the features of wholly frozen backbones are kept for all trainings.
         quiet: Show no progress.
 
     Returns:
@@ -78,7 +85,7 @@ def train(
     folder = training_folder(out, taught, learned.digests)
     with alone(folder):
         if not (folder / FINISHED_NAME).exists():
-            options = SessionOptions(resume=True, quiet=quiet)
+            options = SessionOptions(resume=True, quiet=quiet, features=features)
             run_session(learned, folder, taught, inputs=inputs, options=options)
             finish(folder)
     return folder

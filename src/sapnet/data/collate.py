@@ -50,6 +50,9 @@ def collate(samples: Sequence[Sample], *, size_divisor: int, mask_stride: int) -
         part_draws=torch.cat([sample.part_draws for sample in samples]),
         image_ids=tuple(sample.image_id for sample in samples),
         file_names=tuple(sample.file_name for sample in samples),
+        size_divisor=size_divisor,
+        views=tuple(sample.view for sample in samples),
+        features=tuple(sample.features for sample in samples),
     )
 
 

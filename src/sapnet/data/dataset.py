@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sapnet.data.bags import bags_of_image
+from sapnet.data.feature_files import FeatureFiles
 from sapnet.data.images import read_image
 from sapnet.data.transforms import Geometry, input_size, move_image, move_points, normalise
 from sapnet.errors import DataError
@@ -43,13 +44,17 @@ class Sample:
     """One image with its clicks and bags, in its own input frame; ``image_index`` is all zero."""
 
     image: Float[Tensor, "3 H W"]
-    """Normalised, not padded."""
+    """Normalised, not padded; all 0 where ``features`` stand for it."""
     prompts: PointPrompts
     bags: ProposalBags
     background_draws: Float[Tensor, "R 4"]
     part_draws: Float[Tensor, "G S 4"]
     image_id: int
     file_name: str
+    view: str | None = None
+    """Under which name the features of this view may be kept."""
+    features: tuple[Float[Tensor, "C _ _"], ...] | None = None
+    """Kept features of this view."""
 
 
 class TrainingDataset(Dataset[Sample]):
@@ -108,6 +113,8 @@ class TrainingDataset(Dataset[Sample]):
         self.seed = seed
         self.training = training
         self.mirrored = mirrored
+        self.feature_files: FeatureFiles | None = None
+        """Where features are looked up before an image is read."""
         # Shared, so that workers that outlive an epoch see the new one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         if len(points.images):
@@ -128,14 +135,12 @@ class TrainingDataset(Dataset[Sample]):
                 proposals were made at another size; the file is named.
         """
         table = self.points.images
-        image_id, file_name, size = int(table.ids[index]), table.file_names[index], table.size(index)
-        path = self.images_dir / file_name
-        image = read_image(path)
-        if image.shape[:2] != size:
-            raise DataError(str(path), [_size_problem(file_name, image_id, image.shape[:2], size)])
+        image_id, file_name = int(table.ids[index]), table.file_names[index]
         clicks = self.points.of_image(index)
         generator = image_generator(self.seed, int(self._epoch), image_id)
-        geometry = self._geometry(size, generator)
+        geometry = self._geometry(table.size(index), generator)
+        view, features = self._kept(self.images_dir / file_name, geometry)
+        image = self._pixels(index, geometry) if features is None else _no_pixels(geometry)
         background = torch.rand((self.num_background, 4), generator=generator)
         parts = torch.rand((len(clicks.xy), self.num_parts, 4), generator=generator)
         bags = bags_of_image(
@@ -147,7 +152,7 @@ class TrainingDataset(Dataset[Sample]):
             file_name=file_name,
         )
         return Sample(
-            image=normalise(move_image(image, geometry), mean=self.mean, std=self.std),
+            image=image,
             prompts=PointPrompts(
                 xy=move_points(clicks.xy, geometry),
                 labels=torch.from_numpy(clicks.labels),
@@ -159,7 +164,26 @@ class TrainingDataset(Dataset[Sample]):
             part_draws=parts,
             image_id=image_id,
             file_name=file_name,
+            view=view,
+            features=features,
         )
+
+    def _pixels(self, index: int, geometry: Geometry) -> Tensor:
+        table = self.points.images
+        file_name, size = table.file_names[index], geometry.original_size
+        path = self.images_dir / file_name
+        image = read_image(path)
+        if image.shape[:2] != size:
+            problem = _size_problem(file_name, int(table.ids[index]), image.shape[:2], size)
+            raise DataError(str(path), [problem])
+        return normalise(move_image(image, geometry), mean=self.mean, std=self.std)
+
+    def _kept(self, path: Path, geometry: Geometry) -> tuple[str | None, tuple[Tensor, ...] | None]:
+        """Name and kept features of a view, as far as there are any."""
+        if self.feature_files is None:
+            return None, None
+        view = self.feature_files.view_name(path, geometry)
+        return view, None if view is None else self.feature_files.read(view)
 
     def _geometry(self, size: tuple[int, int], generator: torch.Generator) -> Geometry:
         choice, coin = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
@@ -236,6 +260,10 @@ def image_generator(seed: int, epoch: int, image_id: int) -> torch.Generator:
     """Return the random generator of one image in one epoch."""
     key = hashlib.blake2b(f"{seed}/{epoch}/{image_id}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little") >> 1)
+
+
+def _no_pixels(geometry: Geometry) -> Tensor:
+    return torch.zeros(()).expand(3, *geometry.input_size)
 
 
 def _size_problem(file_name: str, image_id: int, found: tuple[int, ...], expected: tuple[int, int]) -> str:

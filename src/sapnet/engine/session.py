@@ -15,6 +15,7 @@ from sapnet.config import Config
 from sapnet.data.annotations import PointSet
 from sapnet.engine.checkpoint import ModelCard, load_weights, read_card, save_model
 from sapnet.engine.devices import device_of, make_accelerator
+from sapnet.engine.kept_features import keep_features
 from sapnet.engine.run_folder import check_run_folder, describe_environment, prepare_run_folder
 from sapnet.engine.train import fit, plan_epochs
 from sapnet.errors import CheckpointError
@@ -52,6 +53,8 @@ class SessionOptions:
     resume: bool = False
     skip_bad: bool = False
     quiet: bool = False
+    features: Path | None = None
+    """Folder in which the features of wholly frozen backbones are kept; None: they are not."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def run_session(
         folder: The run folder.
         config: All settings.
         inputs: Paths for ``environment.json``.
-        options: Resume, skip, quiet.
+        options: Resume, skip, quiet, and where features are kept.
         evaluate: Called now and then with the network; its figures go into the metrics. Not called
             in selection-only mode, which trains no segmenter.
 
@@ -106,9 +109,11 @@ def run_session(
     model = build_model(
         config.model, num_classes=len(data.points.categories), mask_stride=config.data.mask_stride
     )
+    dataset = build_dataset(stage, data.points, data.images_dir, data.store, training=True)
+    keep_features(model.to(accelerator.device), [dataset], stage, options.features)
     done = fit(
         model,
-        build_dataset(stage, data.points, data.images_dir, data.store, training=True),
+        dataset,
         folder,
         stage,
         accelerator=accelerator,
@@ -183,19 +188,22 @@ def choose(
         model: The network.
         data: Clicks, images and proposals.
         config: Its settings.
-        options: Skip and quiet.
+        options: Skip, quiet and where features are kept.
 
     Returns:
         Annotation id to (index in the bag or -1, score).
     """
+    views = build_views(config, data.points, data.images_dir, data.store)
+    device = device_of(config)
+    keep_features(model.to(device), views, config, options.features)
     return pick_proposals(
         model,
-        build_views(config, data.points, data.images_dir, data.store),
+        views,
         rule=LabellingRule(config.labelling.exclusion, config.labelling.overlap_temperature),
         size_divisor=config.data.size_divisor,
         mask_stride=config.data.mask_stride,
         use_segmenter=config.training.mode == "end-to-end",
-        device=device_of(config),
+        device=device,
         num_workers=config.data.num_workers,
         skip_bad=options.skip_bad,
         quiet=options.quiet,

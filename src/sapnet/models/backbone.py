@@ -80,6 +80,8 @@ class Backbone(nn.Module):
             self._leading_modules(module_names[self._outputs[frozen_stages - 1]]) if frozen_stages else []
         )
         self._freeze_batch_norm = freeze_batch_norm
+        self.is_frozen = frozen_stages == len(STRIDES)
+        """Whether no training changes any feature."""
         self._stop_gradients()
         self.train(self.training)
 

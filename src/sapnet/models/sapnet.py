@@ -16,6 +16,7 @@ from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, mean_of_views
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
+from sapnet.models.frozen_features import FeatureKeeper, frozen_features
 from sapnet.models.pyramid import FeaturePyramid
 from sapnet.models.selection_branch import SelectionBranch, SelectionOutputs
 from sapnet.models.solov2_head import Solov2Head
@@ -24,6 +25,9 @@ from sapnet.structures import Batch, LossSums, PseudoLabels, SegmentationOutputs
 Phase = Literal["selection", "joint", "segmentation"]
 """selection: the pseudo-label branch alone; joint: both branches, end to end; segmentation: the
 SOLOv2 branch alone, supervised by the first proposal of every bag without alternates."""
+
+FIRST_POOLED = 1
+"""The first backbone stage that the pseudo-label branch pools where it pools the backbone (stride 8)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class SapNet(nn.Module):
         self.map_to_masks = map_to_masks
         self.segmentation_sums = segmentation_sums
         self.agreement_exponent = agreement_exponent
+        self.feature_keeper: FeatureKeeper | None = None
+        """Told the features of a wholly frozen backbone that are worth keeping."""
 
     def forward(self, batch: Batch, phase: Phase = "joint", *, use_agreement: bool = False) -> LossSums:
         """Compute the loss sums of a training batch.
@@ -99,11 +105,10 @@ class SapNet(nn.Module):
         Returns:
             Unnormalised sums and their counts; those of an inactive branch are 0.
         """
-        stages = self.backbone(batch.images)
-        levels = self.pyramid(stages) if phase != "selection" or not self.pool_backbone else ()
+        maps, levels = self._maps(batch, with_levels=phase != "selection")
         found: SelectionOutputs | None = None
         if phase != "segmentation":
-            found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
+            found = self.selection(maps, batch)
         segmented: SegmentationSums | None = None
         if phase != "selection":
             outputs = _in_full_precision(self.segmentation(levels))
@@ -114,7 +119,7 @@ class SapNet(nn.Module):
                 alone: dict[str, Any] = {"ranks": ()} if found is None else {}
                 labels = self.map_to_masks(picks, batch.bags, ranking, batch.prompts, **alone)
                 segmented = self.segmentation_sums(outputs, labels)
-        zero = stages[-1].sum() * 0.0
+        zero = maps[-1].sum() * 0.0
         return LossSums(
             selection=found.selection_sum if found else zero,
             refinement_positive=found.refinement_positive_sum if found else zero,
@@ -131,7 +136,7 @@ class SapNet(nn.Module):
         """Run the part that inference needs: backbone, pyramid and SOLOv2 branch.
 
         Args:
-            images: Normalised, padded images.
+            images: Normalised images, padded no further than each alone would be.
 
         Returns:
             Raw outputs for ``inference.postprocess``.
@@ -176,12 +181,22 @@ class SapNet(nn.Module):
         share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
         return Picks(proposal_index=index, scores=share)
 
+    def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""
+        needs_pyramid = with_levels or not self.pool_backbone
+        first = 0 if needs_pyramid else FIRST_POOLED
+        if self.backbone.is_frozen:
+            stages = frozen_features(self.backbone, batch, first=first, keeper=self.feature_keeper)
+        else:
+            stages = self.backbone(batch.images)[first:]
+        levels = self.pyramid(stages) if needs_pyramid else ()
+        return (stages[FIRST_POOLED - first :] if self.pool_backbone else levels), levels
+
     def _ranked(self, batch: Batch, use_segmenter: bool) -> tuple[Selection, Float[Tensor, "G M"]]:
         """The picks that supervise and the final scores of all proposals, from one view."""
-        stages = self.backbone(batch.images)
         weighs_agreement = use_segmenter and self.agreement_exponent > 0
-        levels = self.pyramid(stages) if weighs_agreement or not self.pool_backbone else ()
-        found = self.selection(stages[1:] if self.pool_backbone else levels, batch)
+        maps, levels = self._maps(batch, with_levels=weighs_agreement)
+        found = self.selection(maps, batch)
         outputs = self.segmentation(levels) if weighs_agreement else None
         return self._supervision(found, outputs, batch)
 
