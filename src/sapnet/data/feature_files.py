@@ -57,7 +57,7 @@ class FeatureFiles:
         place = (geometry.original_size, geometry.input_size, geometry.flipped)
         return hashlib.blake2b(f"{content.hexdigest()}/{place}".encode(), digest_size=20).hexdigest()
 
-    def read(self, view: str) -> tuple[Float[Tensor, "C h w"], ...] | None:
+    def read(self, view: str) -> tuple[Float[Tensor, "_ _ _"], ...] | None:
         """Return the kept maps of a view, finest first.
 
         Args:
@@ -74,7 +74,7 @@ class FeatureFiles:
             maps.append(found.permute(2, 0, 1))
         return tuple(maps)
 
-    def write(self, view: str, maps: Sequence[Float[Tensor, "C h w"]]) -> None:
+    def write(self, view: str, maps: Sequence[Float[Tensor, "_ _ _"]]) -> None:
         """Keep the maps of a view, where the disk lets it: without them they are computed again.
 
         Args:
