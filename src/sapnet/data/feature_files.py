@@ -83,7 +83,7 @@ class FeatureFiles:
         """
         for number in range(self.first_map, self.num_maps):
             rows = maps[number].detach().permute(1, 2, 0).contiguous().cpu()
-            checksum = {_CHECKSUM: str(zlib.crc32(memoryview(rows.numpy()).cast("B")))}
+            checksum = {_CHECKSUM: str(zlib.crc32(rows.numpy().data))}
             _write_whole(self._path(view, number), save({_MAP: rows}, metadata=checksum))
 
     def _path(self, view: str, number: int) -> Path:
@@ -97,7 +97,7 @@ def _read_map(path: Path) -> Tensor | None:
             checksum = (file.metadata() or {}).get(_CHECKSUM)
     except (OSError, SafetensorError):
         return None
-    if checksum != str(zlib.crc32(memoryview(found.numpy()).cast("B"))):
+    if checksum != str(zlib.crc32(found.numpy().data)):
         return None
     return found
 

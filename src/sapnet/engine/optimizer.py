@@ -47,7 +47,7 @@ def build_optimizer(config: OptimConfig, model: SapNet, *, batch_size: int) -> t
         betas=(config.momentum, 0.999),
         weight_decay=config.weight_decay,
         # One pass over the weights instead of eight; elsewhere torch knows better.
-        fused=all(parameter.is_cpu for group in groups for parameter in group["params"]) or None,
+        fused=all(parameter.is_cpu for parameter in model.parameters() if parameter.requires_grad) or None,
     )
 
 

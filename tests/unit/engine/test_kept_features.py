@@ -180,7 +180,9 @@ def replace_by_text(path):
 def test_a_damaged_file_is_computed_again(tmp_path, damage):
     files = FeatureFiles(tmp_path, "network", first_map=1, num_maps=3)
     files.write("ab12", random_maps())
-    assert [torch.equal(*pair) for pair in zip(files.read("ab12"), random_maps()[1:], strict=True)] == [True] * 2
+    assert [torch.equal(*pair) for pair in zip(files.read("ab12"), random_maps()[1:], strict=True)] == [
+        True
+    ] * 2
     damage(files_in(tmp_path)[0])
     assert files.read("ab12") is None
     files.write("ab12", random_maps())
