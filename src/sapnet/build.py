@@ -29,7 +29,8 @@ from sapnet.models.region_features import RegionFeatures
 from sapnet.models.region_pooling import RegionPooler
 from sapnet.models.sapnet import SapNet
 from sapnet.models.segmenter_start import start_segmentation
-from sapnet.models.selection_branch import PickingSettings, SelectionBranch, SelectionSettings, StageFunctions
+from sapnet.models.selection_branch import SelectionBranch
+from sapnet.models.selection_settings import PickingSettings, SelectionSettings, StageFunctions
 from sapnet.models.solov2_head import Solov2Head
 
 

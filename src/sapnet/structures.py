@@ -152,7 +152,7 @@ class Batch(_Movable):
     """An image alone would be padded to multiples of this many input pixels."""
     views: tuple[str | None, ...] = ()
     """Under which names the features of the images may be kept; empty where none are."""
-    features: tuple[tuple[Float[Tensor, "C _ _"], ...] | None, ...] = ()
+    features: tuple[tuple[Float[Tensor, "_ _ _"], ...] | None, ...] = ()
     """Kept feature maps of every image on its own canvas, finest first, on the CPU; None where they have to
     be computed, empty where none are. An image whose features are kept is not decoded: its pixels are 0."""
 

@@ -170,6 +170,21 @@ def test_another_experiment_finds_what_it_shares(data, done, monkeypatch):
     assert found["rows"][0]["metrics"]["AP"] == row_of(done[1], "picks")["metrics"]["AP"]
 
 
+def test_rows_with_a_frozen_backbone_share_its_features_and_pick_as_without(
+    data, done, tmp_path, monkeypatch
+):
+    assert not (done[0] / "features").exists()  # its backbone learns
+    monkeypatch.setitem(EXPERIMENTS, "other", lambda source, config: (Row("picks", segmenter="fixed"),))
+    options = BenchOptions(seeds=1, quiet=True)
+    frozen = tiny_config(**{**QUICK, "model": {**QUICK["model"], "backbone": {"frozen_stages": 4}}})
+    shared = run_bench("other", data, tmp_path / "shared", frozen, options)
+    assert len([*(tmp_path / "shared" / "features").iterdir()]) == 1
+    monkeypatch.setattr("sapnet.engine.session.keep_features", lambda *_: None)
+    alone = run_bench("other", data, tmp_path / "alone", frozen, options)
+    assert not (tmp_path / "alone" / "features").exists()
+    assert shared["rows"][0]["metrics"] == alone["rows"][0]["metrics"]
+
+
 def test_changed_ground_truth_is_measured_anew_and_the_training_kept(data, done, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     shutil.copytree(done[0], tmp_path / "out")

@@ -53,7 +53,7 @@ class Sample:
     file_name: str
     view: str | None = None
     """Under which name the features of this view may be kept."""
-    features: tuple[Float[Tensor, "C _ _"], ...] | None = None
+    features: tuple[Float[Tensor, "_ _ _"], ...] | None = None
     """Kept features of this view."""
 
 

@@ -57,7 +57,7 @@ class FeatureFiles:
         place = (geometry.original_size, geometry.input_size, geometry.flipped)
         return hashlib.blake2b(f"{content.hexdigest()}/{place}".encode(), digest_size=20).hexdigest()
 
-    def read(self, view: str) -> tuple[Float[Tensor, "C h w"], ...] | None:
+    def read(self, view: str) -> tuple[Float[Tensor, "_ _ _"], ...] | None:
         """Return the kept maps of a view, finest first.
 
         Args:
@@ -74,7 +74,7 @@ class FeatureFiles:
             maps.append(found.permute(2, 0, 1))
         return tuple(maps)
 
-    def write(self, view: str, maps: Sequence[Float[Tensor, "C h w"]]) -> None:
+    def write(self, view: str, maps: Sequence[Float[Tensor, "_ _ _"]]) -> None:
         """Keep the maps of a view, where the disk lets it: without them they are computed again.
 
         Args:
@@ -83,7 +83,7 @@ class FeatureFiles:
         """
         for number in range(self.first_map, self.num_maps):
             rows = maps[number].detach().permute(1, 2, 0).contiguous().cpu()
-            checksum = {_CHECKSUM: str(zlib.crc32(memoryview(rows.numpy()).cast("B")))}
+            checksum = {_CHECKSUM: str(zlib.crc32(rows.numpy().data))}
             _write_whole(self._path(view, number), save({_MAP: rows}, metadata=checksum))
 
     def _path(self, view: str, number: int) -> Path:
@@ -97,7 +97,7 @@ def _read_map(path: Path) -> Tensor | None:
             checksum = (file.metadata() or {}).get(_CHECKSUM)
     except (OSError, SafetensorError):
         return None
-    if checksum != str(zlib.crc32(memoryview(found.numpy()).cast("B"))):
+    if checksum != str(zlib.crc32(found.numpy().data)):
         return None
     return found
 

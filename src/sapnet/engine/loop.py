@@ -83,7 +83,7 @@ class TrainingLoop:
         )
         self.num_steps = self.steps_per_epoch * len(plan)
         batch_size = config.data.batch_size * processes * config.optim.accumulation_steps
-        optimizer = build_optimizer(config.optim, model, batch_size=batch_size)
+        optimizer = build_optimizer(config.optim, model.to(accelerator.device), batch_size=batch_size)
         self.plain_model = model
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.runner = StepRunner(

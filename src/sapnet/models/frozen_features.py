@@ -28,7 +28,7 @@ _LIBRARIES = ("torch", "torchvision", "timm", "pillow")
 class FeatureKeeper(Protocol):
     """Whatever keeps the features of a view."""
 
-    def write(self, view: str, maps: Sequence[Float[Tensor, "C h w"]]) -> None:
+    def write(self, view: str, maps: Sequence[Float[Tensor, "_ _ _"]]) -> None:
         """Keep all maps of a view."""
         ...
 

@@ -59,6 +59,11 @@ class MilHead(nn.Module):
         for layer in self.classes.values():
             initialise_output(layer, CLASS_PRIOR)  # type: ignore[arg-type]
 
+    @property
+    def draws(self) -> bool:
+        """Whether embedding the same features twice gives two results."""
+        return self.training and self.dropout > 0
+
     def embed(self, features: Float[Tensor, "n D r r"]) -> Float[Tensor, "n E"]:
         """Apply the two shared fully connected layers.
 
@@ -86,8 +91,18 @@ class MilHead(nn.Module):
             ``(class_logits, instance_logits)``; K + 1 columns in the select pass with a background
             output. The softmax or sigmoid follows in ``mil.scoring`` (eq. 1).
         """
-        embedding = self.embed(features)
-        return self.classes[pass_name](embedding), self.instances[pass_name](embedding)
+        return self.outputs(self.embed(features), pass_name)
+
+    def outputs(
+        self, embedded: Float[Tensor, "n E"], pass_name: Literal["select", "refine"]
+    ) -> tuple[Float[Tensor, "n K"], Float[Tensor, "n K"]]:
+        """Return what ``forward`` returns, from embeddings.
+
+        Args:
+            embedded: What ``embed`` returned.
+            pass_name: Which pass's outputs to use.
+        """
+        return self.classes[pass_name](embedded), self.instances[pass_name](embedded)
 
     def class_logits(
         self, features: Float[Tensor, "n D r r"], pass_name: Literal["select", "refine"]

@@ -49,28 +49,25 @@ class RegionFeatures(nn.Module):
         masks = bags.masks.flatten(0, 1)
         return self.pooler(maps, bags.boxes.flatten(0, 1), index, masks=masks, mask_stride=self.mask_stride)
 
-    def of_positives(
-        self, maps: Sequence[Tensor], pooled: Tensor, regions: Regions, first: Selection, batch: Batch
+    def of_generated(
+        self, maps: Sequence[Tensor], regions: Regions, first: Selection, batch: Batch
     ) -> Float[Tensor, "n D r r"]:
-        """Return the features of all positives, ``n = G * P``; those of the bag are not pooled twice.
+        """Return the features of the generated positives, ``n = G * (P - M)``.
 
         Args:
             maps: What ``project`` returned.
-            pooled: What ``of_bags`` returned.
-            regions: The positives.
+            regions: The positives: the proposals of the bags, then the generated ones.
             first: What the generated ones were generated from.
             batch: Clicks and bags.
         """
         num_prompts, num_proposals = batch.bags.valid.shape
         generated = regions.positive_boxes[:, num_proposals:]
         count = generated.shape[1]
-        if count == 0:
-            return pooled
         # A generated box looks through the mask of the proposal it was generated from.
-        rows = torch.arange(num_prompts, device=pooled.device)
+        rows = torch.arange(num_prompts, device=generated.device)
         own = rows * num_proposals + first.proposal_index.clamp_min(0)
         own = torch.where(first.proposal_index >= 0, own, -1).repeat_interleave(count)
-        extra = self.pooler(
+        return self.pooler(
             maps,
             generated.flatten(0, 1),
             batch.prompts.image_index.repeat_interleave(count),
@@ -78,8 +75,6 @@ class RegionFeatures(nn.Module):
             mask_index=own,
             mask_stride=self.mask_stride,
         )
-        parts = [pooled.unflatten(0, (num_prompts, num_proposals)), extra.unflatten(0, (num_prompts, count))]
-        return torch.cat(parts, dim=1).flatten(0, 1)
 
     def of_negatives(
         self, maps: Sequence[Tensor], regions: Regions, batch: Batch

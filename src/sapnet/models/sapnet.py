@@ -196,7 +196,7 @@ class SapNet(nn.Module):
         """The picks that supervise and the final scores of all proposals, from one view."""
         weighs_agreement = use_segmenter and self.agreement_exponent > 0
         maps, levels = self._maps(batch, with_levels=weighs_agreement)
-        found = self.selection(maps, batch)
+        found = self.selection(maps, batch, picks_only=True)
         outputs = self.segmentation(levels) if weighs_agreement else None
         return self._supervision(found, outputs, batch)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,58 +17,12 @@ from sapnet.losses.mil import (
     selection_loss_sum,
 )
 from sapnet.mil.refinement import picking_scores, positive_guidance, refine
-from sapnet.mil.scoring import (
-    ClassActivation,
-    bag_scores,
-    class_probabilities,
-    guide_class_logits,
-    scores_at_label,
-)
+from sapnet.mil.scoring import bag_scores, class_probabilities, guide_class_logits, scores_at_label
 from sapnet.mil.selection import select, take_rows
 from sapnet.models.mil_head import MilHead
 from sapnet.models.region_features import RegionFeatures
+from sapnet.models.selection_settings import SelectionSettings, StageFunctions
 from sapnet.structures import BagScores, Batch, PointPrompts, ProposalBags, Regions, Selection
-
-
-@dataclass(frozen=True)
-class StageFunctions:
-    """The paper's stages with their settings bound (``build.py`` binds them).
-
-    A stage that is switched off is None.
-    """
-
-    guide: Callable[[PointPrompts, ProposalBags], Tensor] | None
-    """Point distance guidance (eq. 2)."""
-    generate: Callable[..., Regions]
-    """Positive and negative proposal generation (algorithm 1)."""
-    mine: Callable[..., Selection] | None
-    """Box mining strategy (section 3.4)."""
-    prior: Callable[[ProposalBags], Tensor]
-    """Size and proposer score (not in the paper)."""
-
-
-@dataclass(frozen=True)
-class PickingSettings:
-    """By which scores both passes pick; the defaults are the paper's."""
-
-    class_activation: ClassActivation = "softmax"
-    use_instances: bool = True
-    from_positives: bool = True
-
-
-@dataclass(frozen=True)
-class SelectionSettings:
-    """Settings of the branch that belong to no single stage."""
-
-    num_classes: int
-    guide_logits: bool = False
-    """Guidance multiplies the class logits of the loss only (released code)."""
-    refine: bool = True
-    refine_activation: ClassActivation = "sigmoid"
-    picking: PickingSettings = PickingSettings()
-    guide_refinement: bool = True
-    focal_gamma: float = 2.0
-    mine_after_select: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,12 +65,15 @@ class SelectionBranch(nn.Module):
         self.stages = stages
         self.settings = settings
 
-    def forward(self, features: Sequence[Float[Tensor, "B _ _ _"]], batch: Batch) -> SelectionOutputs:
+    def forward(
+        self, features: Sequence[Float[Tensor, "B _ _ _"]], batch: Batch, *, picks_only: bool = False
+    ) -> SelectionOutputs:
         """Run all stages on a batch.
 
         Args:
             features: The maps that are pooled, finest first.
             batch: Clicks, bags and random draws.
+            picks_only: Leave out the boxes that no pick depends on; the sums then mean nothing.
 
         Returns:
             Picks without gradient, and differentiable loss sums with their counts.
@@ -124,10 +81,11 @@ class SelectionBranch(nn.Module):
         maps = self.regions.project(features)
         bags, prompts, labels = batch.bags, batch.prompts, batch.prompts.labels
         pooled = self.regions.of_bags(maps, bags, prompts)
+        embedded = self.head.embed(pooled)
         guidance = self._guidance(prompts, bags)
         usable = bags.valid.any(dim=1)
 
-        scores, plain_scores, loss_scores = self._select_scores(pooled, bags, guidance)
+        scores, plain_scores, loss_scores = self._select_scores(embedded, bags, guidance)
         recorded = guidance if self.settings.guide_logits else None
         first = select(scores, bags, labels, batch.image_sizes, prompts.image_index, guidance=recorded)
         if self.stages.mine is not None and (self.settings.mine_after_select or not self.settings.refine):
@@ -153,14 +111,15 @@ class SelectionBranch(nn.Module):
         regions = self.stages.generate(
             first, bags, prompts, batch.image_sizes, batch.background_draws, batch.part_draws
         )
-        picks, ranking, positive_sum, negative_sum = self._refine(
-            maps, pooled, regions, first, guidance, weights, batch
-        )
+        if picks_only:
+            regions = self._without_the_unpicked(regions, bags)
+        positives, negatives = self._embed_regions(maps, pooled, embedded, regions, first, batch)
+        picks, ranking, positive_sum = self._refine(positives, regions, first, guidance, weights, batch)
         return SelectionOutputs(
             picks=picks,
             ranking_scores=ranking,
             refinement_positive_sum=positive_sum,
-            refinement_negative_sum=negative_sum,
+            refinement_negative_sum=self._negative_sum(negatives),
             num_negatives=zero.new_tensor(float(len(regions.negative_boxes))),
             **common,
         )
@@ -171,17 +130,17 @@ class SelectionBranch(nn.Module):
         return self.stages.guide(prompts, bags)
 
     def _logits(
-        self, pooled: Tensor, shape: tuple[int, int], pass_name: Literal["select", "refine"]
+        self, embedded: Tensor, shape: tuple[int, int], pass_name: Literal["select", "refine"]
     ) -> tuple[Tensor, Tensor]:
-        class_logits, instance_logits = self.head(pooled, pass_name)
+        class_logits, instance_logits = self.head.outputs(embedded, pass_name)
         return class_logits.unflatten(0, shape), instance_logits.unflatten(0, shape)  # (G, P, C) each
 
     def _select_scores(
-        self, pooled: Tensor, bags: ProposalBags, guidance: Tensor
+        self, embedded: Tensor, bags: ProposalBags, guidance: Tensor
     ) -> tuple[BagScores, BagScores, BagScores]:
         """Scores that pick, scores that weigh the refine pass, scores of the loss of eq. 3."""
         shape = (bags.valid.shape[0], bags.valid.shape[1])
-        class_logits, instance_logits = self._logits(pooled, shape, "select")
+        class_logits, instance_logits = self._logits(embedded, shape, "select")
         count = self.settings.num_classes
         if self.settings.guide_logits:
             plain = bag_scores(class_logits, instance_logits, bags.valid, num_classes=count)
@@ -218,22 +177,53 @@ class SelectionBranch(nn.Module):
             guidance=guidance,
         )
 
-    def _refine(
+    def _without_the_unpicked(self, regions: Regions, bags: ProposalBags) -> Regions:
+        """Only the boxes that a pick may depend on."""
+        regions = replace(
+            regions,
+            negative_boxes=regions.negative_boxes[:0],
+            negative_image_index=regions.negative_image_index[:0],
+        )
+        if self.settings.picking.from_positives:
+            return regions
+        return replace(regions, positive_boxes=bags.boxes, positive_valid=bags.valid)
+
+    def _embed_regions(
         self,
         maps: Sequence[Tensor],
         pooled: Tensor,
+        embedded: Tensor,
+        regions: Regions,
+        first: Selection,
+        batch: Batch,
+    ) -> tuple[Float[Tensor, "n E"], Float[Tensor, "N E"]]:
+        """Embeddings of the positives, ``n = G * P``, and of the negatives."""
+        num_prompts, num_proposals = batch.bags.valid.shape
+        generated = self.regions.of_generated(maps, regions, first, batch)
+        fresh = [generated, self.regions.of_negatives(maps, regions, batch)]
+        if self.head.draws:  # dropout draws anew for this pass; otherwise the bag's embeddings stay
+            fresh = [pooled, *fresh]
+        # One product with the large layer is faster than one for each kind of box.
+        *parts, extra, negatives = self.head.embed(torch.cat(fresh)).split([len(item) for item in fresh])
+        bag = parts[0] if parts else embedded
+        if len(extra) == 0:
+            return bag, negatives
+        rows = [bag.unflatten(0, (num_prompts, num_proposals)), extra.unflatten(0, (num_prompts, -1))]
+        return torch.cat(rows, dim=1).flatten(0, 1), negatives
+
+    def _refine(
+        self,
+        embedded: Float[Tensor, "n E"],
         regions: Regions,
         first: Selection,
         guidance: Tensor,
         weights: Float[Tensor, " G"],
         batch: Batch,
-    ) -> tuple[Selection, Tensor, Tensor, Tensor]:
-        """The refine pass: picks, ranking scores, positive and negative loss sums."""
+    ) -> tuple[Selection, Tensor, Tensor]:
+        """The refine pass: picks, ranking scores and the positive loss sum."""
         bags, labels, settings = batch.bags, batch.prompts.labels, self.settings
-        num_prompts = len(bags.valid)
-        num_positives = regions.positive_valid.shape[1]
-        features = self.regions.of_positives(maps, pooled, regions, first, batch)
-        class_logits, instance_logits = self._logits(features, (num_prompts, num_positives), "refine")
+        shape = (len(bags.valid), regions.positive_valid.shape[1])
+        class_logits, instance_logits = self._logits(embedded, shape, "refine")
         trained = bag_scores(
             class_logits,
             instance_logits,
@@ -244,11 +234,10 @@ class SelectionBranch(nn.Module):
         positive_sum = refinement_positive_sum(
             trained.bag_scores, labels, weights, gamma=settings.focal_gamma, usable=bags.valid.any(dim=1)
         )
-        negative_sum = self._negative_sum(maps, regions, batch)
         picks, ranking = self._pick_refined(class_logits, instance_logits, regions, first, guidance, batch)
         if self.stages.mine is not None:
             picks = self.stages.mine(picks, ranking, bags)
-        return picks, ranking, positive_sum, negative_sum
+        return picks, ranking, positive_sum
 
     def _pick_refined(
         self,
@@ -284,10 +273,9 @@ class SelectionBranch(nn.Module):
         picks = refine(picking, regions, bags, labels)
         return picks, scores_at_label(picking.scores, labels)[:, :num_proposals]
 
-    def _negative_sum(self, maps: Sequence[Tensor], regions: Regions, batch: Batch) -> Tensor:
-        features = self.regions.of_negatives(maps, regions, batch)
+    def _negative_sum(self, embedded: Float[Tensor, "N E"]) -> Tensor:
         probs = class_probabilities(
-            self.head.class_logits(features, "refine"),
+            self.head.classes["refine"](embedded),
             num_classes=self.settings.num_classes,
             class_activation=self.settings.refine_activation,
         )

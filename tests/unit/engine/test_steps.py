@@ -15,7 +15,7 @@ from sapnet.engine.loop import LoopState, TrainingLoop
 from sapnet.engine.optimizer import build_optimizer
 from sapnet.engine.step import StepRunner
 from sapnet.proposals.store import ProposalStore
-from training_builders import tiny_config, write_tiny_data
+from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
 
 @pytest.fixture
@@ -80,3 +80,20 @@ def test_an_interrupted_process_waits_until_the_checkpoint_is_written(monkeypatc
     with pytest.raises(KeyboardInterrupt):
         loop._stop_if_interrupted(None)
     assert events == ["save", "wait"]
+
+
+def test_the_fused_optimiser_takes_the_steps_of_the_plain_one():
+    config = tiny_config()
+    weights = []
+    for fused in (True, None):
+        network = network_that_tells_apart(config)
+        optimizer = build_optimizer(config.optim, network, batch_size=2)
+        assert optimizer.defaults["fused"] is True
+        for group in optimizer.param_groups:
+            group["fused"] = fused
+        for _ in range(3):
+            for parameter in network.parameters():
+                parameter.grad = torch.full_like(parameter, 0.5) * parameter
+            optimizer.step()
+        weights.append(dict(network.named_parameters()))
+    torch.testing.assert_close(weights[0], weights[1])

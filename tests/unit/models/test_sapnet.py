@@ -215,3 +215,33 @@ def test_half_precision_keeps_counts_exact_and_sums_near(tiny):
         if item in ("num_prompts", "num_negatives"):
             assert value == getattr(plain, item), item
     torch.testing.assert_close(half.selection, plain.selection, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("candidates", ["proposals", "positives"])
+def test_picking_alone_finds_what_the_whole_pass_finds(crowded, candidates):
+    case = setting(crowded, 0, 1, picking={"candidates": candidates})
+    with torch.no_grad():
+        maps, _ = case.network._maps(case.batch, with_levels=False)
+        whole = case.network.selection(maps, case.batch)
+        alone = case.network.selection(maps, case.batch, picks_only=True)
+    assert torch.equal(alone.picks.proposal_index, whole.picks.proposal_index)
+    torch.testing.assert_close(alone.ranking_scores, whole.ranking_scores)
+    assert (alone.num_negatives, bool(whole.num_negatives > 0)) == (0, True)
+
+
+def test_the_embeddings_of_a_bag_serve_both_passes_unless_dropout_draws(tiny, monkeypatch):
+    embedded = []
+    for dropout in (0.0, 0.5):
+        case = setting(tiny, 0, mil_head={"dropout": dropout})
+        case.network.train()
+        embed = case.network.selection.head.embed
+
+        def counted(features, embed=embed):
+            embedded.append(len(features))
+            return embed(features)
+
+        monkeypatch.setattr(case.network.selection.head, "embed", counted)
+        sums_of(case, "selection").selection.backward()
+    bag = case.batch.bags.valid.numel()
+    assert embedded[0] == embedded[2] == bag
+    assert embedded[3] == embedded[1] + bag
