@@ -56,7 +56,8 @@ OPTIONS = {
     "run": COMMON | SETTINGS | TRAINING | {"--proposer", "--checkpoint", "--instances"},
     "bench": COMMON
     | SETTINGS
-    | {"--data", "--out", "--seeds", "--segmenter-seeds", "--segmenter-epochs", "--source", "--every"},
+    | {"--data", "--out", "--seeds", "--segmenter-seeds", "--segmenter-epochs", "--source", "--every"}
+    | {"--row", "--only-kept"},
     "demo": COMMON | SETTINGS | {"--out"},
     "label": COMMON
     | {"--run", "--points", "--images", "--proposals", "--out", "--skip-bad"}

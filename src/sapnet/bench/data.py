@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sapnet.bench.kept import NotMeasured
 from sapnet.bench.rows import Source
 from sapnet.build_proposer import build_proposer
 from sapnet.config import Config
 from sapnet.config_proposals import ProposalConfig
 from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
-from sapnet.engine.enhancing import enhance, origin_of_boxes
+from sapnet.engine.enhancing import BOXES_NAME, enhance, origin_of_boxes
 from sapnet.engine.session import SessionOptions, TrainingData
-from sapnet.errors import DataError
+from sapnet.errors import DataError, StoreError
 from sapnet.progress import Progress
 from sapnet.proposals.boxed import BoxedProposer
 from sapnet.proposals.generate import generate_proposals
@@ -96,7 +97,14 @@ def proposer_of(source: Source, instances: InstanceSet, seed: int, config: Confi
 
 
 def proposals_of(
-    data: BenchData, points: PointSet, source: Source, out: Path, config: Config, *, quiet: bool
+    data: BenchData,
+    points: PointSet,
+    source: Source,
+    out: Path,
+    config: Config,
+    *,
+    quiet: bool,
+    kept_only: bool = False,
 ) -> ProposalStore:
     """Make the store of some clicks and a source, or find it finished.
 
@@ -107,19 +115,25 @@ def proposals_of(
         out: Folder of all stores of the benchmark; stores are named after what made them.
         config: Settings of the proposer; its seed is the simulation's.
         quiet: Show no progress.
+        kept_only: Make nothing.
 
     Returns:
         The finished store.
+
+    Raises:
+        NotMeasured: It is not finished, where nothing is to be made.
     """
     proposer = proposer_of(source, data.instances, config.seed, config)
     if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
-        proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet)
+        proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet, kept_only=kept_only)
     if source in ("simulated", "regions") and config.proposals.second_opinion != "none":
         # The second proposer's store is that of the rows which propose with it.
         plain = config.model_copy(update={"proposals": ProposalConfig(builtin=config.proposals.builtin)})
-        asked = proposals_of(data, points, "builtin", out, plain, quiet=quiet)
+        asked = proposals_of(data, points, "builtin", out, plain, quiet=quiet, kept_only=kept_only)
         proposer = SecondOpinion(proposer, StoredProposals(asked))
     folder = out / store_name(source, proposer, points)
+    if kept_only:
+        return _finished_store(folder, points)
     drawn = source in ("simulated", "ground-truth")
     with (
         alone(folder),
@@ -135,13 +149,29 @@ def proposals_of(
         )
 
 
+def _finished_store(folder: Path, points: PointSet) -> ProposalStore:
+    try:
+        return ProposalStore.open(folder, points)
+    except StoreError as error:
+        raise NotMeasured(str(folder)) from error
+
+
 def _with_learned_boxes(
-    proposer: Proposer, data: BenchData, points: PointSet, out: Path, config: Config, *, quiet: bool
+    proposer: Proposer,
+    data: BenchData,
+    points: PointSet,
+    out: Path,
+    config: Config,
+    *,
+    quiet: bool,
+    kept_only: bool,
 ) -> Proposer:
     """Learn a box for every click, or find them learned, and let the proposer ask with them."""
     origin = origin_of_boxes(config)
     folder = out / f"boxes-{digest_of({'origin': origin, 'points': points.digest})}"
     options = SessionOptions(resume=True, quiet=quiet)
+    if kept_only and not (folder / BOXES_NAME).exists():
+        raise NotMeasured(str(folder))
     with alone(folder):
         boxes = enhance(points, data.images, folder, config, inputs={"images": data.images}, options=options)
     return BoxedProposer(proposer, boxes.boxes, origin={**origin, "digest": boxes.digest})

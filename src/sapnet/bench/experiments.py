@@ -7,15 +7,17 @@ experiments with the same ``--out`` share proposals, trainings and labels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sapnet.bench.bags import BAGS_NAME, run_bags
 from sapnet.bench.data import BenchData
-from sapnet.bench.kept import instances_digest
-from sapnet.bench.measuring import Bench, image_sums, label_figures, prepare, segmenter_figures
+from sapnet.bench.kept import NotMeasured, instances_digest
+from sapnet.bench.measuring import Bench, label_figures, prepare, segmenter_figures
+from sapnet.bench.paired import kept_image_sums
 from sapnet.bench.rows import SOURCES, Source
 from sapnet.bench.summary import RowResults, table_rows
 from sapnet.bench.tables import EXPERIMENTS
@@ -45,6 +47,10 @@ class BenchOptions:
     every: int = 1
     """Of ``bags``: measure on every so manieth image only."""
     quiet: bool = False
+    rows: tuple[str, ...] = ()
+    """Measure only the rows of these labels; empty: all. Of the others the table has what is kept."""
+    only_kept: bool = False
+    """Measure nothing: write the table of what is kept."""
 
 
 def run_bench(name: str, folder: Path, out: Path, config: Config, options: BenchOptions) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         return run_bags(folder, out, config, quiet=options.quiet, every=options.every)
     source: Source = options.source  # type: ignore[assignment]  # one of SOURCES
     rows = EXPERIMENTS[name](source, config)
+    _refuse_unknown_rows(options.rows, [row.label for row in rows])
     epochs = options.segmenter_epochs or _FACTOR * config.training.epochs
     if config.training.selection_warmup_epochs >= epochs:
         warmup = config.training.selection_warmup_epochs
@@ -84,8 +91,10 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
     results: list[RowResults] = []
     for row in rows:
         results.append(RowResults(row, source))
+        wanted = not options.only_kept and (not options.rows or row.label in options.rows)
+        used = bench if wanted else replace(bench, kept_only=True)
         for number in range(options.seeds):
-            _measure(results[-1], bench, config.seed + number, with_ap=number < head["segmenter_seeds"])
+            _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             content = {**head, "rows": table_rows(results)}
             write_json_atomic(place, content, indent=1)
     return content
@@ -94,18 +103,22 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
 def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> None:
     """Add the figures of a row with one seed to its results."""
     row = results.row
-    prepared = prepare(bench, row, seed)
-    found = label_figures(prepared)
-    figures: dict[str, Any] = {} if found is None else dict(found["metrics"])
+    try:
+        prepared = prepare(bench, row, seed)
+        found = label_figures(prepared)
+    except NotMeasured:
+        return
     if found is not None:
-        results.images[seed] = image_sums(found)
+        results.figures[seed] = dict(found["metrics"])
+        results.images[seed] = kept_image_sums(found)
         results.clicks = found["clicks"]
         results.kept.append(found["folder"])
-    if with_ap and row.segmenter != "none":
+    if not with_ap or row.segmenter == "none":
+        return
+    with suppress(NotMeasured):
         measured = segmenter_figures(prepared)
-        figures |= measured["metrics"]
+        results.figures[seed] = results.figures.get(seed, {}) | measured["metrics"]
         results.kept.append(measured["folder"])
-    results.figures[seed] = figures
 
 
 def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
@@ -167,7 +180,19 @@ def _refuse_unfit(name: str, options: BenchOptions) -> None:
         problems.append(f"--source: expected {', '.join(SOURCES)}, got {options.source!r}")
     if name == BAGS_NAME and options.seeds != 1:
         problems.append(f"{name} trains nothing: leave out --seeds {options.seeds}")
+    if name == BAGS_NAME and (options.rows or options.only_kept):
+        problems.append(f"{name} is measured whole: leave out --row and --only-kept")
     if name != BAGS_NAME and options.every != 1:
         problems.append(f"{name} trains on all images: --every {options.every} is for {BAGS_NAME}")
+    if problems:
+        raise InputError("the command line", problems)
+
+
+def _refuse_unknown_rows(wanted: Sequence[str], known: Sequence[str]) -> None:
+    problems = [
+        f"--row: no row {label!r}{nearest(label, known)}; there are {'; '.join(known)}"
+        for label in wanted
+        if label not in known
+    ]
     if problems:
         raise InputError("the command line", problems)

@@ -13,6 +13,11 @@ from sapnet.data.annotations import InstanceSet
 from sapnet.data.atomic import write_json_atomic
 from sapnet.errors import CheckpointError
 
+
+class NotMeasured(Exception):
+    """A figure that is not kept yet, where nothing is to be measured."""
+
+
 RESULT_NAME = "result.json"
 PICKS_NAME = "picks.json"
 _ORIGIN = "measured_with"

@@ -15,8 +15,14 @@ from typing import Any
 from sapnet.bench.changes import with_changes
 from sapnet.bench.clicks import clicks_of
 from sapnet.bench.data import BenchData, alone, digest_of, proposals_of, training_data
-from sapnet.bench.kept import instances_digest, read_kept, read_picks, write_kept, write_picks
-from sapnet.bench.paired import ImageSums
+from sapnet.bench.kept import (
+    NotMeasured,
+    instances_digest,
+    read_kept,
+    read_picks,
+    write_kept,
+    write_picks,
+)
 from sapnet.bench.retraining import mask_rcnn_figures
 from sapnet.bench.rows import Clicks, Row, Source
 from sapnet.bench.trainings import (
@@ -51,6 +57,8 @@ class Bench:
     source: Source
     segmenter_epochs: int
     quiet: bool
+    kept_only: bool = False
+    """Measure nothing and wait for nobody: only what is kept already."""
 
     @property
     def features(self) -> Path:
@@ -84,6 +92,9 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
         bench: The benchmark.
         row: The row.
         seed: Seed of everything drawn for it.
+
+    Raises:
+        NotMeasured: The proposals are still to be made, where nothing is to be measured.
     """
     config = with_changes(bench.config, {**row.changes, "seed": seed})
     source = row.source or bench.source
@@ -92,7 +103,10 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     everything = clicks_of(data.points, data.instances, replace(row.clicks, images=1.0), seed=seed)
     only = Clicks(images=row.clicks.images)
     points = clicks_of(everything, data.instances, only, seed=seed)
-    store = proposals_of(data, everything, source, bench.out / "proposals", config, quiet=bench.quiet)
+    place = bench.out / "proposals"
+    store = proposals_of(
+        data, everything, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only
+    )
     inputs: dict[str, Path | None] = {"points": data.folder / "points_train.json", "images": data.images}
     factor = len(everything.images) / max(1, len(points.images))
     return Prepared(
@@ -173,22 +187,6 @@ def picks_of(prepared: Prepared) -> Picks:
     return read_picks(folder)
 
 
-def image_sums(figures: dict[str, Any]) -> ImageSums:
-    """Return the kept sums of the overlaps of every image.
-
-    Args:
-        figures: What ``label_figures`` returned.
-    """
-    import numpy as np
-
-    images = figures["images"]
-    return ImageSums(
-        np.asarray(images["image_id"], dtype=np.int64),
-        np.asarray(images["overlap"], dtype=np.float64),
-        np.asarray(images["objects"], dtype=np.int64),
-    )
-
-
 def _trained_labels(prepared: Prepared) -> tuple[Path, dict[str, Any]]:
     """Folder and figures of the picks of a trained selection."""
     bench = prepared.bench
@@ -239,6 +237,11 @@ def _kept(
     digests = {**prepared.learned.digests, "instances": instances_digest(bench.data.instances)}
     origin = {"max_proposals": prepared.config.data.max_proposals, "digests": digests, **made_with}
     folder = bench.out / kind / f"seed-{prepared.config.seed}-{digest_of(origin)}"
+    if bench.kept_only:
+        found = read_kept(folder, origin)
+        if found is None:
+            raise NotMeasured(str(folder))
+        return folder, found
     with alone(folder):
         found = read_kept(folder, origin)
         if found is None:

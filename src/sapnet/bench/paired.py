@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,6 +55,20 @@ class PairedDifference:
     """Ends of the bootstrap interval."""
     images: int
     """Images that were compared, over all seeds counted once."""
+
+
+def kept_image_sums(figures: Mapping[str, Any]) -> ImageSums:
+    """Return the kept sums of the overlaps of every image.
+
+    Args:
+        figures: What ``bench.measuring.label_figures`` returned.
+    """
+    images = figures["images"]
+    return ImageSums(
+        np.asarray(images["image_id"], dtype=np.int64),
+        np.asarray(images["overlap"], dtype=np.float64),
+        np.asarray(images["objects"], dtype=np.int64),
+    )
 
 
 def paired_difference(

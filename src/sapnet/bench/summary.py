@@ -42,9 +42,9 @@ def table_rows(results: Sequence[RowResults]) -> list[dict[str, Any]]:
         results: All rows so far, in order.
 
     Returns:
-        Per row: ``label``, ``group``, ``labels`` and ``segmenter`` (how they were made), ``simulated``,
-        ``clicks``, ``metrics`` (name to ``mean``, ``spread`` and ``values`` by seed), ``differences``
-        (``above`` and ``first``: ``of`` and, of the mask mIoU and of AP, the difference), ``kept``.
+        Per row of which anything is known: ``label``, ``group``, ``labels`` and ``segmenter`` (how they were
+        made), ``simulated``, ``clicks``, ``metrics`` (name to ``mean``, ``spread`` and ``values`` by seed),
+        ``differences`` (``above`` and ``first``: ``of`` and, of the mask mIoU and of AP, the difference), ``kept``.
     """
     full = next((item for item in results if item.row.label == FULL), None)
     return [
@@ -60,6 +60,7 @@ def table_rows(results: Sequence[RowResults]) -> list[dict[str, Any]]:
             "kept": item.kept,
         }
         for place, item in enumerate(results)
+        if item.figures
     ]
 
 

@@ -84,18 +84,18 @@ def _alternates(form: str, mined: dict[str, object]) -> tuple[Row, ...]:
 
 def _default_chain(source: Source, config: Config) -> tuple[Row, ...]:
     """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
-    unasked = merged(sections_of(config, "picking"), NO_OPINION)
+    picking = sections_of(config, "picking")
+    # The built-in proposer is not asked about itself.
+    asked = {} if source == "builtin" else {"+ the built-in proposer's opinion": picking}
     steps = {
         "features of the backbone, inside the mask": sections_of(config, "mil_head"),
         "+ guidance by masks, exponent 3": sections_of(config, "guidance"),
-        "+ picks by class, size and score": unasked,
+        "+ picks by class, size and score": merged(picking, NO_OPINION) if asked else picking,
         "+ second MIL and its regions": sections_of(config, "refinement", "regions"),
         "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
         "+ labels of two views, by expected overlap": {"labelling": config.labelling.model_dump(mode="json")},
-        "+ the built-in proposer's opinion": sections_of(config, "picking"),
+        **asked,
     }
-    if source == "builtin":  # it is not asked about itself
-        del steps["+ the built-in proposer's opinion"]
     rows, form = [], SINGLE_MIL
     for name, step in steps.items():
         form = merged(form, step)

@@ -36,6 +36,18 @@ def add_bench_options(parser: VerbParser) -> None:
     for name, least, default, text in numbers:
         parser.add_argument(name, type=whole_number(least), default=default, metavar="N", help=text)
     parser.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="measure this row only (may be given several times); the table has of the others what is kept",
+    )
+    parser.add_argument(
+        "--only-kept",
+        action="store_true",
+        help="measure nothing: write the table of what --out holds, also while others measure",
+    )
+    parser.add_argument(
         "--source",
         type=one_of(SOURCES),
         default="simulated",
@@ -58,6 +70,8 @@ def bench(args: argparse.Namespace) -> Outcome:
         segmenter_seeds=args.segmenter_seeds,
         segmenter_epochs=args.segmenter_epochs,
         every=args.every,
+        rows=args.row,
+        only_kept=args.only_kept,
         config=config,
         quiet=args.quiet,
     )

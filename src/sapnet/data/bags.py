@@ -51,23 +51,14 @@ def bags_of_image(
     if proposals is None or len(proposals.counts) == 0:
         return _empty_bags(count, geometry, mask_stride)
     if tuple(proposals.image_size) != geometry.original_size:
-        size = geometry.original_size
-        raise DataError(
-            file_name,
-            [
-                f"{file_name} (image id {proposals.image_id}): its proposals were made at "
-                f"{proposals.image_size[1]} x {proposals.image_size[0]} pixels (width x height), but the "
-                f"image has {size[1]} x {size[0]}; run propose again"
-            ],
-        )
+        raise DataError(file_name, [_size_problem(proposals, geometry.original_size, file_name)])
     chosen, owner, slot = _place(proposals, clicks.annotation_ids, max_proposals)
     counts = [proposals.counts[row] for row in chosen]
     covered, distance = _covered(counts, proposals.boxes[chosen], owner, clicks, geometry)
-    longest = int(slot.max(initial=0)) + 1
     place = (torch.from_numpy(owner), torch.from_numpy(slot))
 
     def padded(values: Tensor) -> Tensor:
-        bag = torch.zeros((count, longest, *values.shape[1:]), dtype=values.dtype)
+        bag = torch.zeros((count, int(slot.max(initial=0)) + 1, *values.shape[1:]), dtype=values.dtype)
         bag[place] = values
         return bag
 
@@ -84,6 +75,14 @@ def bags_of_image(
         covered_distance=padded(torch.from_numpy(distance)),
         area=padded(single(np.asarray(proposals.areas, dtype=np.float64) * geometry.area_scale)),
         opinions=padded(single(opinions)),
+    )
+
+
+def _size_problem(proposals: ImageProposals, size: tuple[int, int], file_name: str) -> str:
+    return (
+        f"{file_name} (image id {proposals.image_id}): its proposals were made at "
+        f"{proposals.image_size[1]} x {proposals.image_size[0]} pixels (width x height), but the "
+        f"image has {size[1]} x {size[0]}; run propose again"
     )
 
 

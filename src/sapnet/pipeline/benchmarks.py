@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def bench(
     segmenter_seeds: int | None = None,
     segmenter_epochs: int | None = None,
     every: int = 1,
+    rows: Sequence[str] = (),
+    only_kept: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Measure a table of baselines on one data set (``sapnet bench``).
@@ -34,10 +37,14 @@ def bench(
         segmenter_seeds: With how many of them AP is measured; None: with two at most.
         segmenter_epochs: Epochs of what trains a segmenter; None: twice ``training.epochs``.
         every: Of ``bags``: measure on every so manieth image only.
+        rows: Labels of the rows to measure, others only as they are kept; empty: all.
+        only_kept: Measure nothing: write the table of what is kept.
         quiet: Show no progress.
 
     Returns:
         The content of ``bench.json``.
     """
-    options = BenchOptions(source, seeds, segmenter_seeds, segmenter_epochs, every, quiet)
+    options = BenchOptions(
+        source, seeds, segmenter_seeds, segmenter_epochs, every, quiet, tuple(rows), only_kept
+    )
     return run_bench(name, Path(data), Path(out), config, options)

@@ -1,0 +1,81 @@
+"""Measuring some rows of a table, and writing the table of what is measured already."""
+
+import shutil
+
+import pytest
+
+from sapnet.bench import EXPERIMENTS, BenchOptions, run_bench
+from sapnet.bench.rows import Row
+from sapnet.errors import InputError
+from training_builders import tiny_config, write_tiny_data
+
+QUICK = {
+    "training": {"epochs": 1, "selection_warmup_epochs": 0},
+    "model": {"mil_head": {"hidden_channels": 16}},
+}
+ROWS = (
+    Row("SAM-top1", labels="top-score"),
+    Row("picks", segmenter="fixed"),
+    Row("full supervision", labels="truth", segmenter="fixed", source="ground-truth"),
+)
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda source, config: ROWS)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny = write_tiny_data(folder)
+    shutil.copy(tiny.points, folder / "points_train.json")
+    for name in ("instances_train.json", "instances_val.json"):
+        shutil.copy(tiny.instances, folder / name)
+    return folder
+
+
+def bench(data, out, **options):
+    return run_bench("tiny", data, out, tiny_config(**QUICK), BenchOptions(quiet=True, **options))
+
+
+def labels(content):
+    return [row["label"] for row in content["rows"]]
+
+
+def refuse(*_arguments, **_options):
+    raise AssertionError("made something")
+
+
+def test_nothing_is_made_where_only_what_is_kept_is_wanted(data, tmp_path, monkeypatch):
+    for name in ("bench.trainings.run_session", "bench.measuring.choose", "bench.data.generate_proposals"):
+        monkeypatch.setattr(f"sapnet.{name}", refuse)
+    content = bench(data, tmp_path / "out", only_kept=True)
+    assert content["rows"] == []
+
+
+def test_asked_rows_are_measured_and_the_others_shown_as_they_are_kept(data, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = bench(data, out, rows=("SAM-top1",), segmenter_seeds=0)
+    assert labels(first) == ["SAM-top1"]
+    second = bench(data, out, rows=("picks",), seeds=2, segmenter_seeds=0)
+    assert labels(second) == ["SAM-top1", "picks"]
+    by_label = {row["label"]: row["metrics"]["mask mIoU"]["seeds"] for row in second["rows"]}
+    assert by_label == {"SAM-top1": [0], "picks": [0, 1]}
+
+    for name in ("bench.trainings.run_session", "bench.measuring.choose"):
+        monkeypatch.setattr(f"sapnet.{name}", refuse)
+    # Segmenters are wanted, but none is kept; a third seed neither.
+    kept = bench(data, out, seeds=3, segmenter_seeds=2, only_kept=True)
+    assert kept["rows"] == second["rows"]
+
+
+def test_rows_that_are_not_there_are_told_at_once(data, tmp_path):
+    with pytest.raises(InputError) as refusal:
+        bench(data, tmp_path / "out", rows=("pick", "nothing"))
+    assert len(refusal.value.problems) == 2
+    assert "did you mean 'picks'" in refusal.value.problems[0]
+    with pytest.raises(InputError, match="measured whole"):
+        options = BenchOptions(only_kept=True)
+        run_bench("bags", data, tmp_path / "out", tiny_config(**QUICK), options)
+    assert not (tmp_path / "out").exists()
