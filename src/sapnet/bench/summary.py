@@ -44,7 +44,8 @@ def table_rows(results: Sequence[RowResults]) -> list[dict[str, Any]]:
     Returns:
         Per row of which anything is known: ``label``, ``group``, ``labels`` and ``segmenter`` (how they were
         made), ``simulated``, ``clicks``, ``metrics`` (name to ``mean``, ``spread`` and ``values`` by seed),
-        ``differences`` (``above`` and ``first``: ``of`` and, of the mask mIoU and of AP, the difference), ``kept``.
+        ``differences`` (``above`` and ``first``: ``of`` and, of the mask mIoU and of AP, the difference),
+        ``kept``.
     """
     full = next((item for item in results if item.row.label == FULL), None)
     return [
