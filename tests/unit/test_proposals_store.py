@@ -6,6 +6,7 @@ import errno
 import json
 import pickle
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,27 @@ def test_what_goes_in_comes_out(tmp_path):
     for image_id in (1, 2, 3):
         assert same_proposals(store.of_image(image_id), random_proposals(image_id))
     assert [item.image_id for item in store] == [1, 2, 3]
+
+
+def test_opinions_of_a_second_proposer_come_out_too_and_their_absence_as_none(tmp_path):
+    plain, asked = random_proposals(1), random_proposals(2)
+    asked = replace(asked, opinions=np.linspace(0, 1, asked.num_proposals, dtype=np.float32))
+    with writer(tmp_path / "s") as out:
+        out.append(plain)
+        out.append(asked)
+        store = out.finish()
+    assert store.of_image(1).opinions is None
+    np.testing.assert_array_equal(store.of_image(2).opinions, asked.opinions)
+    assert same_proposals(store.of_image(2), asked)
+
+
+def test_stores_of_the_first_format_are_read(tmp_path):
+    make(tmp_path / "s", [1])
+    path = tmp_path / "s" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["format_version"] == 2
+    path.write_text(json.dumps(manifest | {"format_version": 1}))
+    assert same_proposals(ProposalStore.open(tmp_path / "s").of_image(1), random_proposals(1))
 
 
 def test_a_finished_store_has_no_other_files(tmp_path):

@@ -23,8 +23,8 @@ from sapnet.bench.kept import (
     write_kept,
     write_picks,
 )
-from sapnet.bench.retraining import mask_rcnn_figures
 from sapnet.bench.paired import ImageSums
+from sapnet.bench.retraining import mask_rcnn_figures
 from sapnet.bench.rows import Clicks, Row, Source
 from sapnet.bench.trainings import (
     Picks,
