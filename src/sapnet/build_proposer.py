@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sapnet.config import ProposalConfig
 from sapnet.proposals.builtin.proposer import BuiltinProposer
 from sapnet.proposals.proposer import Proposer
@@ -67,6 +69,19 @@ def build_proposer(config: ProposalConfig, *, device: str = "cpu") -> Proposer:
     )
 
 
+def second_proposer(config: ProposalConfig) -> Literal["builtin", "regions"] | None:
+    """Return the name of the proposer whose opinion is asked; None: nobody's.
+
+    Args:
+        config: The proposals section.
+    """
+    if config.second_opinion == "none":
+        return None
+    if config.second_opinion != "auto":
+        return config.second_opinion
+    return "regions" if config.name == "builtin" else "builtin"
+
+
 def build_second_opinion(config: ProposalConfig) -> Proposer | None:
     """Build the proposer whose opinion of the proposals is asked.
 
@@ -74,12 +89,12 @@ def build_second_opinion(config: ProposalConfig) -> Proposer | None:
         config: The proposals section.
 
     Returns:
-        The built-in proposer with its bundled weights; None where nobody is asked.
+        The built-in proposer with its bundled weights, or the weightless one; None where nobody is asked.
 
     Raises:
         CheckpointError, InputError: As :func:`build_proposer`.
     """
-    itself = config.second_opinion == "auto" and config.name == "builtin"
-    if config.second_opinion == "none" or itself:
+    name = second_proposer(config)
+    if name is None:
         return None
-    return build_proposer(config.model_copy(update={"name": "builtin", "checkpoint": None}))
+    return build_proposer(config.model_copy(update={"name": name, "checkpoint": None}))

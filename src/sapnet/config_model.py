@@ -126,7 +126,7 @@ class PickingConfig(Section):
     """softmax (paper eq. 1; released code in both passes) or an independent sigmoid per class."""
     instance_probability: bool = False
     """Multiply with the instance probability (paper); it prefers the most telling part."""
-    size_exponent: NonNegative = 0.3
+    size_exponent: NonNegative = 0.1
     """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
     proposer_exponent: NonNegative = 1.0
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
@@ -191,7 +191,7 @@ class LabellingConfig(Section):
     exclusion: NonNegative = 0.25
     """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
     is expected to cover; 0: not (paper)."""
-    overlap_temperature: NonNegative = 0.35
+    overlap_temperature: NonNegative = 0.5
     """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
     with the bag, whose proposals count as score ** (1 / temperature)."""
 

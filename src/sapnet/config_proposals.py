@@ -155,6 +155,6 @@ class ProposalConfig(Section):
     """Where the boxes of box prompts come from: the best mask of the other prompts, or a network that
     learns them from the clicks first (the paper's annotation enhancer)."""
     enhancer: EnhancerConfig = EnhancerConfig()
-    second_opinion: Literal["auto", "builtin", "none"] = "auto"
+    second_opinion: Literal["auto", "builtin", "regions", "none"] = "auto"
     """Whose agreement with every proposal is kept beside it, for model.picking.opinion_exponent (not in the
-    paper; ADR 0011). builtin: the built-in proposer's; auto: the same, except of itself."""
+    paper; ADR 0011). auto: the built-in proposer's, and of its own proposals that of regions."""

@@ -29,7 +29,10 @@ WATCHED = {
         *(atomic, generate, proposer, proposing, shared, store, store_records, store_writer, workers),
     )
 }
-SETTINGS = ("data.num_workers=0", "proposals.regions.grabcut=false", "device=cpu")
+SETTINGS = (
+    *("data.num_workers=0", "proposals.regions.grabcut=false", "device=cpu"),
+    "proposals.second_opinion=none",
+)
 
 
 @pytest.fixture(scope="module")

@@ -78,3 +78,23 @@ def test_a_store_survives_the_way_through_the_authors_file(data, tmp_path, capsy
 def test_without_images_or_a_file_there_is_nothing_to_propose_from(data, tmp_path, capsys):
     assert main(["propose", "--points", str(data.points), "--out", str(tmp_path / "store")]) == 2
     assert "--images is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked"),
+    [
+        ("proposals.second_opinion=auto", True),
+        ("proposals.second_opinion=none", False),
+        ("model.picking.opinion_exponent=0", False),
+    ],
+)
+def test_the_builtin_proposer_is_asked_about_regions_unless_told_otherwise(data, tmp_path, setting, asked):
+    assert propose(data, tmp_path / "store", "--proposer", "regions", setting) == 0
+    store = ProposalStore.open(tmp_path / "store")
+    assert ("second_opinion" in store.manifest["proposer"]["settings"]) == asked
+    for proposals in store:
+        assert (proposals.opinions is not None) == asked
+        if asked:
+            assert ((proposals.opinions >= 0) & (proposals.opinions <= 1)).all()
+    # Where the built-in proposer found anything at all, it agrees with something.
+    assert not asked or any((proposals.opinions > 0).any() for proposals in store)

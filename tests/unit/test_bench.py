@@ -261,18 +261,15 @@ def test_every_row_has_a_name_of_its_own_and_valid_settings(name, source):
 
 
 def test_the_steps_of_the_paper_end_in_the_preset_and_the_replacements_in_the_default():
-    made = {row.label: row for row in EXPERIMENTS["components"]("builtin", Config())}
+    made = {row.label: row for row in EXPERIMENTS["components"]("simulated", Config())}
     last = with_changes(Config(), made["paper: + MPS, end to end"].changes)
     assert last == with_changes(Config(), PAPER)
-    ends = with_changes(Config(), made["default: + labels of two views, by expected overlap"].changes)
+    ends = with_changes(Config(), made["default: + a second opinion"].changes)
     assert (ends.model, ends.labelling) == (Config().model, Config().labelling)
+    unasked = with_changes(Config(), made["default: + labels of two views, by expected overlap"].changes)
+    assert unasked.model.picking.opinion_exponent == 0
     mined = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
     assert mined.labelling == last.labelling != ends.labelling
-    asked = {row.label: row for row in EXPERIMENTS["components"]("simulated", Config())}
-    unasked = with_changes(Config(), asked["default: + labels of two views, by expected overlap"].changes)
-    assert unasked.model.picking.opinion_exponent == 0
-    ends = with_changes(Config(), asked["default: + the built-in proposer's opinion"].changes)
-    assert (ends.model, ends.labelling) == (Config().model, Config().labelling)
     first = with_changes(Config(), made["single MIL"].changes).model
     assert not (first.guidance.enabled or first.refinement.enabled or first.multi_mask.enabled)
 

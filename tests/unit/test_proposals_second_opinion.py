@@ -116,13 +116,14 @@ def test_boxes_made_for_the_first_are_not_shown_to_the_second():
 @pytest.mark.parametrize(
     ("name", "asked", "second"),
     [
-        ("builtin", "auto", None),
+        ("builtin", "auto", "regions"),
         ("builtin", "builtin", "builtin"),
         ("regions", "auto", "builtin"),
+        ("sam", "regions", "regions"),
         ("sam", "auto", "builtin"),
         ("sam", "none", None),
     ],
 )
-def test_auto_asks_the_builtin_proposer_about_all_but_itself(name, asked, second):
+def test_auto_asks_the_builtin_proposer_and_regions_about_its_own(name, asked, second):
     built = build_second_opinion(ProposalConfig(name=name, checkpoint="x.pth", second_opinion=asked))
     assert (built and built.name) == second

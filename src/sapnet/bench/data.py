@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sapnet.bench.kept import NotMeasured
 from sapnet.bench.rows import Source
-from sapnet.build_proposer import build_proposer
+from sapnet.build_proposer import build_proposer, second_proposer
 from sapnet.config import Config
 from sapnet.config_proposals import ProposalConfig
 from sapnet.data.annotations import PointSet, load_instances, load_points
@@ -126,10 +127,16 @@ def proposals_of(
     proposer = proposer_of(source, data.instances, config.seed, config)
     if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
         proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet, kept_only=kept_only)
-    if source in ("simulated", "regions") and config.proposals.second_opinion != "none":
-        # The second proposer's store is that of the rows which propose with it.
-        plain = config.model_copy(update={"proposals": ProposalConfig(builtin=config.proposals.builtin)})
-        asked = proposals_of(data, points, "builtin", out, plain, quiet=quiet, kept_only=kept_only)
+    opinion = None if source == "ground-truth" else second_proposer(_named(config, source))
+    if opinion is not None:
+        make = partial(proposals_of, data, points, out=out, quiet=quiet, kept_only=kept_only)
+        # Rows that propose with the second one, or with the first one alone, share its store.
+        settings = ProposalConfig(
+            builtin=config.proposals.builtin, regions=config.proposals.regions, second_opinion="none"
+        )
+        asked = make(opinion, config=config.model_copy(update={"proposals": settings}))
+        if source != "simulated":
+            proposer = StoredProposals(make(source, config=_unasked(config)))
         proposer = SecondOpinion(proposer, StoredProposals(asked))
     folder = out / store_name(source, proposer, points)
     if kept_only:
@@ -147,6 +154,17 @@ def proposals_of(
             progress=lambda done, _total, _proposals: progress.reach(done),
             workers=1 if drawn else config.data.num_workers + 1,
         )
+
+
+def _named(config: Config, source: Source) -> ProposalConfig:
+    """The section with the name of a source's proposer; others are asked about simulated SAM like SAM."""
+    name = "sam" if source == "simulated" else source
+    return config.proposals.model_copy(update={"name": name})
+
+
+def _unasked(config: Config) -> Config:
+    proposals = config.proposals.model_copy(update={"second_opinion": "none"})
+    return config.model_copy(update={"proposals": proposals})
 
 
 def _finished_store(folder: Path, points: PointSet) -> ProposalStore:

@@ -47,7 +47,7 @@ def _components(source: Source, config: Config) -> tuple[Row, ...]:
         single,
         *_paper_chain("paper"),
         *_paper_chain("released"),
-        *_default_chain(source, config),
+        *_default_chain(config),
         _TOP_SCORE,
         _ORACLE,
     )
@@ -82,19 +82,17 @@ def _alternates(form: str, mined: dict[str, object]) -> tuple[Row, ...]:
     )
 
 
-def _default_chain(source: Source, config: Config) -> tuple[Row, ...]:
+def _default_chain(config: Config) -> tuple[Row, ...]:
     """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
-    picking = sections_of(config, "picking")
-    # The built-in proposer is not asked about itself.
-    asked = {} if source == "builtin" else {"+ the built-in proposer's opinion": picking}
+    unasked = merged(sections_of(config, "picking"), NO_OPINION)
     steps = {
         "features of the backbone, inside the mask": sections_of(config, "mil_head"),
         "+ guidance by masks, exponent 3": sections_of(config, "guidance"),
-        "+ picks by class, size and score": merged(picking, NO_OPINION) if asked else picking,
+        "+ picks by class, size and score": unasked,
         "+ second MIL and its regions": sections_of(config, "refinement", "regions"),
         "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
         "+ labels of two views, by expected overlap": {"labelling": config.labelling.model_dump(mode="json")},
-        **asked,
+        "+ a second opinion": sections_of(config, "picking"),
     }
     rows, form = [], SINGLE_MIL
     for name, step in steps.items():
