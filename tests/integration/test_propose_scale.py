@@ -17,7 +17,7 @@ from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.store import ProposalStore
 from training_builders import write_tiny_data
 
-SETTINGS = ("data.num_workers=0", "device=cpu")
+SETTINGS = ("data.num_workers=0", "device=cpu", "proposals.second_opinion=none")
 
 
 def write_data(folder, *, images, clicks, size=(48, 64)):
