@@ -109,7 +109,8 @@ CALLS = {
                 "val_instances": "val.json", "val_images": "store", "resume": False, "quiet": False, "skip_bad": False}),
     "bench street4 --data images --out b --seeds 3": (
         "bench", {"name": "street4", "data": "images", "out": "b", "source": "simulated", "seeds": 3,
-                  "segmenter_seeds": None, "segmenter_epochs": None, "every": 1, "quiet": False}),
+                  "segmenter_seeds": None, "segmenter_epochs": None, "every": 1, "rows": [],
+                  "only_kept": False, "quiet": False}),
     "report runs --out r.html": ("report", {"run": "runs", "points": None, "images": None, "instances": None, "out": "r.html"}),
     "demo --out d": ("demo", {"out": "d", "quiet": False}),
 }  # fmt: skip
