@@ -29,7 +29,7 @@ SIGNATURES = {
     "predict": "model images out draw device quiet skip_bad",
     "evaluate": "predictions labels instances protocol proposals",
     "run": "points images out config instances val_instances val_images resume quiet skip_bad",
-    "bench": "name data out source seeds segmenter_seeds segmenter_epochs every config quiet",
+    "bench": "name data out source seeds segmenter_seeds segmenter_epochs every rows only_kept config quiet",
     "report": "run out points images instances",
     "demo": "out quiet config",
 }
