@@ -39,6 +39,7 @@ from sapnet.data.annotations import PointSet
 from sapnet.engine.run_folder import describe_environment
 from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.engine.validation import validation_judge
+from sapnet.evaluation.best_picks import best_picks
 from sapnet.evaluation.label_quality import SELECTED, evaluate_labels
 from sapnet.labels.label import label_document, top_score_picks
 
@@ -180,8 +181,12 @@ def picks_of(prepared: Prepared) -> Picks:
     """Return which proposal of every click is a row's label.
 
     Args:
-        prepared: The row with one seed; of the rules only the highest proposer score can be learned from.
+        prepared: The row with one seed; of the rules the highest proposer score and the best proposal can be
+            learned from, the latter to see the most that any choice could teach.
     """
+    if prepared.row.labels == "oracle":
+        limit = prepared.config.data.max_proposals
+        return best_picks(prepared.learned.store, prepared.bench.data.instances, max_proposals=limit)
     if prepared.row.labels in ("truth", "top-score"):
         return top_score_picks(prepared.points)
     folder, _ = _trained_labels(prepared)
