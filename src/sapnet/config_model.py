@@ -126,7 +126,7 @@ class PickingConfig(Section):
     """softmax (paper eq. 1; released code in both passes) or an independent sigmoid per class."""
     instance_probability: bool = False
     """Multiply with the instance probability (paper); it prefers the most telling part."""
-    size_exponent: NonNegative = 0.1
+    size_exponent: NonNegative = 0.3
     """Multiply with (area / largest area of the bag) to this power; 0: not (paper)."""
     proposer_exponent: NonNegative = 1.0
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
