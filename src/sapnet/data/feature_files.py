@@ -1,14 +1,16 @@
 """Feature maps of a frozen network on disk: computed once for all trainings on the same photographs.
 
-A file holds one map of one view of an image, and its name is a digest of everything that the map follows
-from, so a file is right or absent. Several processes may read and write at once: files appear whole, and
-two that compute the same map write the same bytes.
+A file holds one map of one view of an image. Its folder is named after the network and the preparation of
+images, the file after the view, so a file of other settings is never read; a damaged one counts as absent.
+Several processes may read and write at once: files appear whole, and of two that compute the same map the
+later one stays.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ from sapnet.data.transforms import Geometry
 
 _MAP = "map"
 _CHECKSUM = "crc32"
+_LEAST_FREE = 2 * 1000**3
+"""Bytes that are left to everything else on the disk: results need them more than what can be computed again."""
 
 
 class FeatureFiles:
@@ -30,7 +34,7 @@ class FeatureFiles:
 
     Args:
         folder: Holds the files of any number of networks.
-        origin: Digest of the network and of how images are prepared for it.
+        origin: Digest of the network, of how images are prepared for it and of what computes.
         first_map: The network's maps before this one are not kept.
         num_maps: How many maps the network has.
     """
@@ -75,12 +79,14 @@ class FeatureFiles:
         return tuple(maps)
 
     def write(self, view: str, maps: Sequence[Float[Tensor, "_ _ _"]]) -> None:
-        """Keep the maps of a view, where the disk lets it: without them they are computed again.
+        """Keep the maps of a view, where the disk has 2 GB free: without them they are computed again.
 
         Args:
             view: Its name.
             maps: All maps of the network, finest first.
         """
+        if not _has_room(self.folder):
+            return
         for number in range(self.first_map, self.num_maps):
             rows = maps[number].detach().permute(1, 2, 0).contiguous().cpu()
             checksum = {_CHECKSUM: str(zlib.crc32(rows.numpy().data))}
@@ -100,6 +106,15 @@ def _read_map(path: Path) -> Tensor | None:
     if checksum != str(zlib.crc32(found.numpy().data)):
         return None
     return found
+
+
+def _has_room(folder: Path) -> bool:
+    """Tell whether the disk of a folder, which may be absent, has room; no if it does not say."""
+    there = next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+    try:
+        return shutil.disk_usage(there).free >= _LEAST_FREE
+    except OSError:
+        return False
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -31,7 +31,12 @@ def keep_features(
         needs_pyramid = not alone or model.agreement_exponent > 0
         files = FeatureFiles(
             folder,
-            features_digest(model.backbone, mean=config.data.mean, std=config.data.std),
+            features_digest(
+                model.backbone,
+                mean=config.data.mean,
+                std=config.data.std,
+                size_divisor=config.data.size_divisor,
+            ),
             first_map=0 if needs_pyramid else FIRST_POOLED,
             num_maps=len(model.backbone.strides),
         )

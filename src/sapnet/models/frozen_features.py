@@ -59,19 +59,27 @@ def frozen_features(
     return tuple(_padded(maps, device) for maps in zip(*alone, strict=True))
 
 
-def features_digest(backbone: Backbone, *, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Return a digest of everything but the view of an image that its features follow from.
+def features_digest(
+    backbone: Backbone, *, mean: Sequence[float], std: Sequence[float], size_divisor: int
+) -> str:
+    """Return a digest of what the features of a view of an image follow from, but for the view.
+
+    To the bit they also depend on the processor and on the libraries that torch computes with, which are not
+    told apart: features are for the machine that computed them.
 
     Args:
         backbone: The network, on the device where it computes.
         mean: Channel means by which images are normalised.
         std: Channel deviations.
+        size_divisor: An image's own canvas is padded to multiples of this many input pixels.
     """
     versions = [f"{name} {version(name)}" for name in _LIBRARIES]
     state = backbone.network.state_dict()
     device = next(iter(state.values())).device.type
     # The text of the network tells apart what has the same weights: paddings, strides, epsilons.
-    told = [_VERSION, versions, device, tuple(mean), tuple(std), repr(backbone.network)]
+    told = [_VERSION, versions, device, tuple(mean), tuple(std), size_divisor, repr(backbone.network)]
+    if device == "cpu":
+        told.append(torch.get_num_threads())  # sums are split among threads, so their last bits differ
     digest = hashlib.sha256(repr(told).encode())
     for name, value in sorted(state.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

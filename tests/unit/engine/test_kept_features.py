@@ -1,6 +1,7 @@
 """Features of a wholly frozen backbone: of each image alone, and kept on disk without changing any result."""
 
 import multiprocessing
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,6 +206,15 @@ def test_a_full_or_forbidden_disk_stops_nothing(tmp_path):
     assert files.read("ab12") is None
 
 
+@pytest.mark.parametrize(("free", "kept"), [(1.9e9, 0), (2.1e9, 3)])
+def test_nothing_more_is_kept_on_a_disk_that_is_nearly_full(tmp_path, monkeypatch, free, kept):
+    usage = shutil.disk_usage(tmp_path)._replace(free=int(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    files = FeatureFiles(tmp_path / "absent", "network", first_map=0, num_maps=3)
+    files.write("ab12", random_maps())
+    assert len(files_in(tmp_path)) == kept
+
+
 def test_a_view_is_named_after_content_size_and_mirroring(tiny, tmp_path):
     files = FeatureFiles(tmp_path, "network", first_map=0, num_maps=4)
     path, other = (tiny.images_dir / name for name in tiny.points.images.file_names[:2])
@@ -233,15 +243,45 @@ def test_an_absent_image_is_told_of_as_without_kept_features(tiny, tmp_path):
 def test_another_network_or_preparation_has_another_digest():
     torch.manual_seed(0)
     backbone = Backbone("test_efficientnet", weights="none", frozen_stages=4)
-    common = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    common = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "size_divisor": 32}
     first = features_digest(backbone, **common)
     assert features_digest(backbone, **common) == first
     assert features_digest(backbone, **{**common, "mean": (0.5, 0.5, 0.4)}) != first
     assert features_digest(backbone, **{**common, "std": (0.5, 0.5, 0.4)}) != first
+    assert features_digest(backbone, **{**common, "size_divisor": 64}) != first
     parameter = next(backbone.parameters())
     with torch.no_grad():
         parameter.view(-1)[0] += 1
     assert features_digest(backbone, **common) != first
+
+
+def test_features_of_another_number_of_threads_have_another_digest(monkeypatch):
+    backbone = Backbone("test_efficientnet", weights="none", frozen_stages=4)
+    common = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "size_divisor": 32}
+    digests = set()
+    for threads in (1, 2, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        digests.add(features_digest(backbone, **common))
+    assert len(digests) == 2
+
+
+def test_features_on_another_canvas_are_not_taken_for_these(tiny, tmp_path):
+    # 40 x 40 input pixels are padded to 64 or to 128, which gives maps of other sizes.
+    network, found = network_that_tells_apart(settings()), []
+    for divisor in (32, 128, 32):
+        config = tiny_config(
+            model=FROZEN,
+            data={"test_short_side": 40, "max_long_side": 96, "size_divisor": divisor},
+            training={"mode": "selection-only"},
+        )
+        dataset = build_dataset(config, tiny.points, tiny.images_dir, tiny.store, training=False)
+        keep_features(network, [dataset], config, tmp_path)
+        sample = dataset[0]
+        found.append(None if sample.features is None else sample.features[0].shape)
+        with torch.no_grad():
+            network(collate([sample], size_divisor=divisor, mask_stride=4), "selection")
+    assert found[:2] == [None, None]
+    assert found[2] is not None
 
 
 def _write_again_and_again(folder):
