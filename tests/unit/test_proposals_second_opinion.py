@@ -127,3 +127,21 @@ def test_boxes_made_for_the_first_are_not_shown_to_the_second():
 def test_auto_asks_the_builtin_proposer_and_regions_about_its_own(name, asked, second):
     built = build_second_opinion(ProposalConfig(name=name, checkpoint="x.pth", second_opinion=asked))
     assert (built and built.name) == second
+
+
+def test_a_failure_of_the_second_names_it():
+    class Failing:
+        name, settings = "dreamer", {}
+
+        def propose(self, image, prompts):
+            raise ValueError("no idea")
+
+    class Silent(Failing):
+        def propose(self, image, asked):
+            return proposals([3], [np.ones(SIZE)], [0.9], [0])
+
+    image = np.zeros((*SIZE, 3), dtype=np.uint8)
+    with pytest.raises(RuntimeError, match="second opinion, 'dreamer' failed: ValueError: no idea"):
+        SecondOpinion(Silent(), Failing()).propose(image, prompts([3]))
+    with pytest.raises(ValueError, match="no idea"):
+        SecondOpinion(Failing(), Silent()).propose(image, prompts([3]))

@@ -213,7 +213,7 @@ def test_a_folder_left_by_a_run_killed_at_its_start_is_used(tmp_path):
     ("change", "message"),
     [
         ({"proposer_name": "other"}, "proposer"),
-        ({"proposer_settings": {"sides": [8]}}, "proposer"),
+        ({"proposer_settings": {"sides": [8]}}, "proposer's setting sides"),
         ({"digest": "e"}, "points digest"),
         ({"checkpoint_digest": "c"}, "checkpoint digest"),
     ],
@@ -368,3 +368,19 @@ def test_an_image_is_read_without_reading_the_others(tmp_path):
     start, stop = int(entry["offset"]), int(entry["offset"] + entry["length"])
     path.write_bytes(bytes(start) + whole[start:stop] + bytes(len(whole) - stop))
     assert same_proposals(store.of_image(21), random_proposals(21))
+
+
+def test_every_setting_of_another_origin_is_named_and_a_second_opinion_by_who_gave_it(tmp_path):
+    asked = {"name": "builtin", "settings": {"size": 640, "kinds": ["point"]}, "checkpoint": "c"}
+    writer(tmp_path / "s", proposer_settings={"sides": [8], "iou": 0.9, "second_opinion": asked}).close()
+    with pytest.raises(StoreError) as refusal:
+        writer(tmp_path / "s", proposer_settings={"sides": [8], "iou": 0.8, "seed": 1}, checkpoint_digest="d")
+    assert refusal.value.problems[:-1] == [
+        "Its proposer's setting iou is 0.9, this run's is 0.8.",
+        "Its proposer's setting second_opinion is builtin, this run's is not set.",
+        "Its proposer's setting seed is not set, this run's is 1.",
+        'Its checkpoint digest is null, this run\'s is "d".',
+    ]
+    other = {**asked, "settings": {"size": 320, "kinds": ["point"]}}
+    with pytest.raises(StoreError, match=r"setting second_opinion\.settings\.size is 640, this run's is 320"):
+        writer(tmp_path / "s", proposer_settings={"sides": [8], "iou": 0.9, "second_opinion": other})

@@ -31,8 +31,8 @@ def add_bench_options(parser: VerbParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder for the results; its sub-folder features, about 0.5 to 1 MB a view of 256 x 320 pixels of "
-        "an image, only saves time and may be deleted",
+        help="folder for the results; its sub-folder features only saves time and may be deleted "
+        "(it grows by 0.5 to 1 MB for every view of 256 x 320 pixels of an image)",
     )
     numbers = (
         ("--seeds", 1, 1, "with how many seeds labels are measured (default: 1)"),

@@ -26,7 +26,7 @@ from sapnet.data.transforms import Geometry
 _MAP = "map"
 _CHECKSUM = "crc32"
 _LEAST_FREE = 2 * 1000**3
-"""Bytes that are left to everything else on the disk: results need them more than what can be computed again."""
+"""Bytes left to everything else on the disk: results need them more than what can be computed again."""
 
 
 class FeatureFiles:

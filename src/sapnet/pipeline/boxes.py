@@ -16,6 +16,7 @@ from sapnet.evaluation.box_quality import box_quality
 from sapnet.proposals.boxed import BoxedProposer, refuse_other_store
 from sapnet.proposals.generate import refuse_missing_images
 from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.second_opinion import SecondOpinion
 
 FOLDER_SUFFIX = "-boxes"
 """The enhancer's run folder is the store's with this behind its name."""
@@ -51,7 +52,14 @@ class PromptBoxes:
 
 
 def with_boxes(
-    maker: Proposer, clicks: PointSet, images: Path, out: Path, config: Config, *, options: SessionOptions
+    maker: Proposer,
+    clicks: PointSet,
+    images: Path,
+    out: Path,
+    config: Config,
+    *,
+    options: SessionOptions,
+    second: Proposer | None = None,
 ) -> PromptBoxes:
     """Learn a box for every click, and let a proposer ask with them.
 
@@ -62,6 +70,7 @@ def with_boxes(
         out: Folder of the store; the enhancer works in one beside it.
         config: All settings.
         options: Skip and quiet.
+        second: Whose opinion of the proposals will be asked, which the store must have been made with too.
 
     Returns:
         The proposer with the boxes where it uses boxes, and the boxes.
@@ -80,12 +89,14 @@ def with_boxes(
         raise InputError("the settings", [f"{reason}; {remedy}"])
     origin = origin_of_boxes(config)
     if used:
-        refuse_other_store(out, maker, points_digest=clicks.digest, origin=origin)
+        judged = maker if second is None else SecondOpinion(maker, second)
+        refuse_other_store(out, judged, points_digest=clicks.digest, origin=origin)
     if not options.skip_bad:
         refuse_missing_images(clicks, images)
-    unload = getattr(maker, "unload", None)
-    if unload is not None:
-        unload()  # learning needs the memory first
+    for proposer in (maker, second):
+        unload = getattr(proposer, "unload", None)
+        if unload is not None:
+            unload()  # learning needs the memory first
     folder = out.with_name(out.name + FOLDER_SUFFIX)
     boxes = enhance(clicks, images, folder, config, inputs={"images": images}, options=options)
     if used:

@@ -112,15 +112,16 @@ def _proposed(
 ) -> tuple[ProposalStore, PromptBoxes | None]:
     """Fill the store with a proposer, in as many processes as were launched; also the boxes it asked with."""
     maker = build_proposer(section, device=str(processes.device))
-    load = getattr(maker, "load", None)
-    if load is not None:
-        load()  # a corrupt file is bad input, which shows before a store is begun
+    second = build_second_opinion(section) if config.model.picking.opinion_exponent > 0 else None
+    for proposer in (maker, second):
+        load = getattr(proposer, "load", None)
+        if load is not None:
+            load()  # a corrupt file is bad input, which shows before a store is begun
     boxes = None
     if section.boxes == "enhancer":
         options = SessionOptions(resume=True, skip_bad=skip_bad, quiet=quiet)
-        boxes = with_boxes(maker, clicks, images, out, config, options=options)
+        boxes = with_boxes(maker, clicks, images, out, config, options=options, second=second)
         maker = boxes.proposer
-    second = build_second_opinion(section) if config.model.picking.opinion_exponent > 0 else None
     if second is not None:
         maker = SecondOpinion(maker, second)
     if processes.num_processes > 1:

@@ -14,8 +14,8 @@ from numpy import ndarray
 
 from sapnet.errors import StoreError
 from sapnet.proposals.proposer import ImagePrompts, ImageProposals, Proposer
-from sapnet.proposals.second_opinion import OPINION_SETTING
 from sapnet.proposals.store import MANIFEST_NAME, read_manifest
+from sapnet.proposals.store_origin import settings_problems
 
 BOXES_SETTING = "boxes"
 """Key of a proposer's settings that says what made the boxes of its prompts."""
@@ -69,7 +69,7 @@ def refuse_other_store(
 
     Args:
         out: Folder of the store; may be absent.
-        proposer: What would fill it, without boxes.
+        proposer: What would fill it, without boxes; with its second opinion if it asks for one.
         points_digest: Digest of the clicks.
         origin: What would make the boxes, but for their digest.
 
@@ -82,13 +82,12 @@ def refuse_other_store(
     problems = []
     made_by, settings = old["proposer"]["name"], dict(old["proposer"]["settings"])
     boxes = settings.pop(BOXES_SETTING, None)
-    settings.pop(OPINION_SETTING, None)
     if made_by != proposer.name:
         problems.append(f"Its proposer is {made_by}, this run's is {proposer.name}.")
-    elif settings != {
-        key: value for key, value in _as_json(proposer.settings).items() if key != BOXES_SETTING
-    }:
-        problems.append(f"Its proposer {made_by} had other settings.")
+    else:
+        now = _as_json(proposer.settings)
+        now.pop(BOXES_SETTING, None)
+        problems += settings_problems(settings, now)
     if old["points_digest"] != points_digest:
         problems.append("It was made from other points.")
     before = {key: value for key, value in (boxes or {}).items() if key != "digest"}

@@ -86,10 +86,18 @@ class SecondOpinion:
         return getattr(self.first, "checkpoint_digest", None)
 
     def propose(self, image: UInt8[ndarray, "H W 3"], prompts: ImagePrompts) -> ImageProposals:
-        """Let the first propose and the second judge."""
+        """Let the first propose and the second judge.
+
+        Raises:
+            RuntimeError: The second one failed; it is named, since callers know the name of the first.
+        """
         proposals = self.first.propose(image, prompts)
         # The second is asked as if it were alone: with no box that was made for the first.
-        second = self.second.propose(image, replace(prompts, boxes=None))
+        try:
+            second = self.second.propose(image, replace(prompts, boxes=None))
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise RuntimeError(f"asked for a second opinion, {self.second.name!r} failed: {what}") from error
         return replace(proposals, opinions=expected_agreement(proposals, second))
 
 

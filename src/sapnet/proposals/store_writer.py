@@ -34,6 +34,7 @@ from sapnet.proposals.store import (
     build_index,
     read_manifest,
 )
+from sapnet.proposals.store_origin import origin_problems
 
 try:
     import fcntl
@@ -42,7 +43,6 @@ except ImportError:  # Windows: two writers of one folder are not told apart the
 
 _SYNC_EVERY = 64
 """Records between two fsyncs: a power cut costs at most these; a killed process costs none."""
-_IDENTITY = ("proposer", "checkpoint_digest", "points_digest")
 
 
 class StoreWriter:
@@ -252,11 +252,7 @@ class StoreWriter:
                 os.truncate(path, end)
 
     def _refuse_other_origin(self, old: Mapping[str, Any]) -> None:
-        problems = []
-        for key in _IDENTITY:
-            if old[key] != self.manifest[key]:
-                before, now = json.dumps(old[key]), json.dumps(self.manifest[key])
-                problems.append(f"Its {key.replace('_', ' ')} is {before}, this run's is {now}.")
+        problems = origin_problems(old, self.manifest)
         if problems:
             problems.append("Give another --out, or delete the folder to start over.")
             raise StoreError(str(self.folder), problems)

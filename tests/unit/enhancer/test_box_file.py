@@ -13,6 +13,7 @@ from sapnet.errors import DataError, StoreError
 from sapnet.evaluation.box_quality import box_quality
 from sapnet.proposals.boxed import BoxedProposer, refuse_other_store
 from sapnet.proposals.generate import open_writer
+from sapnet.proposals.second_opinion import SecondOpinion
 
 
 def test_the_file_is_the_points_file_with_boxes_and_reads_back(tmp_path):
@@ -125,8 +126,18 @@ def test_a_store_of_other_origin_is_refused_before_boxes_are_made(tmp_path):
     assert len(caught.value.problems) == 3
     other = BoxProposer()
     other.settings = {"sides": [8]}
-    with pytest.raises(StoreError, match="other settings"):
+    with pytest.raises(StoreError, match=r"setting sides is \[8, 16\], this run's is \[8\]"):
         refuse(tmp_path / "a", of=other)
+    with pytest.raises(StoreError, match="setting second_opinion is not set, this run's is boxes"):
+        refuse(tmp_path / "a", of=SecondOpinion(maker, BoxProposer()))
+    asked = SecondOpinion(BoxedProposer(maker, {}, origin={**origin, "digest": "x"}), BoxProposer())
+    with open_writer(points, asked, tmp_path / "asked"):
+        pass
+    refuse(tmp_path / "asked", of=SecondOpinion(maker, BoxProposer()))
+    with pytest.raises(StoreError, match="setting second_opinion is boxes, this run's is not set"):
+        refuse(tmp_path / "asked")
+    with pytest.raises(StoreError, match=r"second_opinion\.settings\.sides is"):
+        refuse(tmp_path / "asked", of=SecondOpinion(maker, other))
     other.name = "squares"
     with pytest.raises(StoreError, match="is boxes, this run's is squares"):
         refuse(tmp_path / "a", of=other)
