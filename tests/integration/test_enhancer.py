@@ -100,6 +100,11 @@ def test_other_settings_or_clicks_are_refused_and_nothing_is_learned(data, tmp_p
     monkeypatch.setattr(enhancing, "fit", None)
     with pytest.raises(StoreError, match="made in another way"):
         propose(data, tmp_path / "store", settings(best_count=2))
+    alone = settings().model_copy(
+        update={"proposals": settings().proposals.model_copy(update={"second_opinion": "none"})}
+    )
+    with pytest.raises(StoreError, match="setting second_opinion is builtin, this run's is not set"):
+        propose(data, tmp_path / "store", alone)
     with pytest.raises(StoreError, match="other points"):
         propose(write_tiny_data(tmp_path / "other", seed=5), tmp_path / "store")
 

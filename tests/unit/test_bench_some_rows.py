@@ -1,12 +1,15 @@
 """Measuring some rows of a table, and writing the table of what is measured already."""
 
+import json
 import shutil
 
 import pytest
 
+from data_builders import write_json
 from sapnet.bench import EXPERIMENTS, BenchOptions, run_bench
 from sapnet.bench.rows import Row
-from sapnet.errors import InputError
+from sapnet.cli.closing import bench_lines
+from sapnet.errors import InputError, StoreError
 from training_builders import tiny_config, write_tiny_data
 
 QUICK = {
@@ -50,8 +53,9 @@ def refuse(*_arguments, **_options):
 def test_nothing_is_made_where_only_what_is_kept_is_wanted(data, tmp_path, monkeypatch):
     for name in ("bench.trainings.run_session", "bench.measuring.choose", "bench.data.generate_proposals"):
         monkeypatch.setattr(f"sapnet.{name}", refuse)
-    content = bench(data, tmp_path / "out", only_kept=True)
-    assert content["rows"] == []
+    with pytest.raises(InputError, match="no row of tiny is measured with this data, source and settings"):
+        bench(data, tmp_path / "out", only_kept=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_asked_rows_are_measured_and_the_others_shown_as_they_are_kept(data, tmp_path, monkeypatch):
@@ -65,9 +69,32 @@ def test_asked_rows_are_measured_and_the_others_shown_as_they_are_kept(data, tmp
 
     for name in ("bench.trainings.run_session", "bench.measuring.choose"):
         monkeypatch.setattr(f"sapnet.{name}", refuse)
+    assert bench_lines(second)[-1] == "2 of 3 rows are measured"
     # Segmenters are wanted, but none is kept; a third seed neither.
     kept = bench(data, out, seeds=3, segmenter_seeds=2, only_kept=True)
     assert kept["rows"] == second["rows"]
+
+    table = next(out.rglob("bench.json"))
+    before = table.read_bytes()
+    with pytest.raises(InputError, match="no row of tiny is measured"):
+        bench(data, out, only_kept=True, source="builtin")
+    _damage_stores(out)
+    with pytest.raises(StoreError, match="index"):
+        bench(data, out, only_kept=True)
+    _unfinish_stores(out)
+    with pytest.raises(InputError, match="no row of tiny is measured"):
+        bench(data, out, only_kept=True)
+    assert table.read_bytes() == before
+
+
+def _damage_stores(out):
+    for index in out.rglob("index.npy"):
+        index.write_bytes(index.read_bytes()[:-1])
+
+
+def _unfinish_stores(out):
+    for path in (out / "proposals").rglob("manifest.json"):
+        write_json(path, {**json.loads(path.read_text()), "finished": False})
 
 
 def test_rows_that_are_not_there_are_told_at_once(data, tmp_path):

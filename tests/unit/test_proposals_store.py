@@ -375,7 +375,7 @@ def test_every_setting_of_another_origin_is_named_and_a_second_opinion_by_who_ga
     writer(tmp_path / "s", proposer_settings={"sides": [8], "iou": 0.9, "second_opinion": asked}).close()
     with pytest.raises(StoreError) as refusal:
         writer(tmp_path / "s", proposer_settings={"sides": [8], "iou": 0.8, "seed": 1}, checkpoint_digest="d")
-    assert refusal.value.problems[:-1] == [
+    assert list(refusal.value.problems[:-1]) == [
         "Its proposer's setting iou is 0.9, this run's is 0.8.",
         "Its proposer's setting second_opinion is builtin, this run's is not set.",
         "Its proposer's setting seed is not set, this run's is 1.",

@@ -20,7 +20,7 @@ from sapnet.data.annotations import PointSet, load_instances, load_points
 from sapnet.data.instances import InstanceSet
 from sapnet.engine.enhancing import BOXES_NAME, enhance, origin_of_boxes
 from sapnet.engine.session import SessionOptions, TrainingData
-from sapnet.errors import DataError, StoreError
+from sapnet.errors import DataError
 from sapnet.progress import Progress
 from sapnet.proposals.boxed import BoxedProposer
 from sapnet.proposals.generate import generate_proposals
@@ -28,7 +28,7 @@ from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.second_opinion import SecondOpinion, StoredProposals
 from sapnet.proposals.simulated import SimulatedProposer
-from sapnet.proposals.store import ProposalStore
+from sapnet.proposals.store import MANIFEST_NAME, ProposalStore, read_manifest
 
 _FILES = ("points_train.json", "instances_train.json", "instances_val.json")
 
@@ -122,7 +122,8 @@ def proposals_of(
         The finished store.
 
     Raises:
-        NotMeasured: It is not finished, where nothing is to be made.
+        NotMeasured: It is absent or not finished, where nothing is to be made.
+        StoreError: It is damaged, or holds something else.
     """
     proposer = proposer_of(source, data.instances, config.seed, config)
     if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
@@ -168,10 +169,10 @@ def _unasked(config: Config) -> Config:
 
 
 def _finished_store(folder: Path, points: PointSet) -> ProposalStore:
-    try:
-        return ProposalStore.open(folder, points)
-    except StoreError as error:
-        raise NotMeasured(str(folder)) from error
+    """A store, which a damaged one is too: that is told, not taken for one still to be made."""
+    if not (folder / MANIFEST_NAME).exists() or not read_manifest(folder)["finished"]:
+        raise NotMeasured(str(folder))
+    return ProposalStore.open(folder, points)
 
 
 def _with_learned_boxes(

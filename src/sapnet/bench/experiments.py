@@ -68,7 +68,8 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         The content of ``bench.json``.
 
     Raises:
-        InputError: The experiment or an option is unknown or does not fit, or the data are wrong.
+        InputError: The experiment or an option is unknown or does not fit, the data are wrong, or nothing
+            is kept of the table where nothing is to be measured.
         JobError: A training or a proposer failed; what is done is kept.
         KeyboardInterrupt: Interrupted; the same call goes on.
     """
@@ -86,6 +87,7 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
     data = BenchData.load(folder)
     bench = Bench(data, out, config, source, epochs, options.quiet)
     head = _head(name, bench, options)
+    head["rows_in_all"] = len(rows)
     content = {**head, "rows": []}
     place = out / f"{name}-{head['data']}-{source}" / BENCH_NAME
     results: list[RowResults] = []
@@ -96,7 +98,13 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         for number in range(options.seeds):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             content = {**head, "rows": table_rows(results)}
-            write_json_atomic(place, content, indent=1)
+            if not options.only_kept:
+                write_json_atomic(place, content, indent=1)
+    if options.only_kept:
+        if not content["rows"]:
+            reason = f"no row of {name} is measured with this data, source and settings"
+            raise InputError(str(out), [f"{reason}; measure without --only-kept first"])
+        write_json_atomic(place, content, indent=1)
     return content
 
 

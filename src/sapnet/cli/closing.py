@@ -80,12 +80,17 @@ def _bag_lines(quality: Mapping[str, Any]) -> Iterator[str]:
 
 
 def bench_lines(figures: dict[str, Any]) -> tuple[str, ...]:
-    """Show the tables of the experiment ``bags``; nothing of its own for the others.
+    """Show the tables of the experiment ``bags``, or how much of another table is there if not all.
 
     Args:
         figures: What ``pipeline.bench`` returned.
     """
     lines: list[str] = []
+    if len(figures.get("rows", ())) < figures.get("rows_in_all", 0):
+        return (
+            *summary_lines(figures),
+            f"{len(figures['rows'])} of {figures['rows_in_all']} rows are measured",
+        )
     for table in figures.get("tables", ()):
         cells = [[_cell(cell) for cell in row] for row in [table["header"], *table["rows"]]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

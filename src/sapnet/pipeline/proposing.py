@@ -23,7 +23,7 @@ from sapnet.proposals.generate import generate_proposals, refuse_bad
 from sapnet.proposals.ground_truth import GroundTruthProposer
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.quality import bag_quality
-from sapnet.proposals.second_opinion import SecondOpinion
+from sapnet.proposals.second_opinion import OPINION_SETTING, SecondOpinion
 from sapnet.proposals.shared import begin_shared_store, end_shared_store, propose_share
 from sapnet.proposals.simulated import SimulatedProposer
 from sapnet.proposals.store import ProposalStore
@@ -252,3 +252,25 @@ def load_training_data(points: Path, images: Path, proposals: Path) -> TrainingD
     if len(clicks) == 0:
         raise DataError(str(points), ["has no clicks, so there is nothing to learn from"])
     return TrainingData.of(clicks, Path(images), store)
+
+
+def tell_missing_opinion(data: TrainingData, config: Config, *, quiet: bool) -> None:
+    """Print a notice where picks should weigh a second opinion that the proposals do not have.
+
+    Stores of the first format, imported proposals and those that were made with other settings have none.
+
+    Args:
+        data: What is trained on or labelled.
+        config: Settings of the network that picks.
+        quiet: Print nothing.
+    """
+    exponent = config.model.picking.opinion_exponent
+    if exponent == 0 or config.training.mode == "top-score" or not isinstance(data.store, ProposalStore):
+        return
+    if OPINION_SETTING in data.store.manifest["proposer"]["settings"]:
+        return
+    notice = (
+        f"the proposals carry no second opinion, so model.picking.opinion_exponent={exponent:g} does nothing; "
+        "run `sapnet propose` again to get it, or set model.picking.opinion_exponent=0"
+    )
+    Progress(0, "notice", quiet=quiet).message(notice)

@@ -28,7 +28,7 @@ from sapnet.inference.predict import Predicted, coco_results, list_images, predi
 from sapnet.labels.label import label_document, top_score_picks
 from sapnet.labels.label_set import labels_from_json
 from sapnet.models.sapnet import SapNet
-from sapnet.pipeline.proposing import load_training_data, refuse_bad_images
+from sapnet.pipeline.proposing import load_training_data, refuse_bad_images, tell_missing_opinion
 from sapnet.proposals.store import ProposalStore
 from sapnet.report import write_report
 from sapnet.visualize import draw_instances, encode_picture
@@ -78,6 +78,7 @@ def label(
     ]
     if problems:
         raise DataError(str(points), problems)
+    tell_missing_opinion(data, config, quiet=quiet)
     session = SessionOptions(skip_bad=skip_bad, quiet=quiet)
     if to == "coco" and options in (None, ExportOptions()):
         return write_labels(model, data, config, Path(out), session)

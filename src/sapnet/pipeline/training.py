@@ -9,7 +9,7 @@ from sapnet.config import Config
 from sapnet.data.annotations import load_instances
 from sapnet.engine.session import SessionOptions, run_session
 from sapnet.engine.validation import validation_judge
-from sapnet.pipeline.proposing import load_training_data, refuse_bad_images
+from sapnet.pipeline.proposing import load_training_data, refuse_bad_images, tell_missing_opinion
 
 
 def train(
@@ -46,6 +46,7 @@ def train(
     if not (skip_bad or resume):
         refuse_bad_images(points, images)
     data = load_training_data(points, images, proposals)
+    tell_missing_opinion(data, config, quiet=quiet)
     inputs = {
         "points": points,
         "images": images,
