@@ -145,4 +145,6 @@ def same_proposals(a, b):
         and np.array_equal(a.boxes, b.boxes)
         and np.array_equal(a.scores, b.scores)
         and np.array_equal(a.areas, b.areas)
+        and (a.opinions is None) == (b.opinions is None)
+        and (a.opinions is None or np.array_equal(a.opinions, b.opinions))
     )

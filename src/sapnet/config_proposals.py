@@ -157,4 +157,5 @@ class ProposalConfig(Section):
     enhancer: EnhancerConfig = EnhancerConfig()
     second_opinion: Literal["auto", "builtin", "regions", "none"] = "auto"
     """Whose agreement with every proposal is kept beside it, for model.picking.opinion_exponent (not in the
-    paper; ADR 0011). auto: the built-in proposer's, and of its own proposals that of regions."""
+    paper; ADR 0011). auto: the built-in proposer's, and of its own proposals that of regions; none: nobody's.
+    Asked only where that exponent is more than 0, with the settings of proposals.builtin or .regions."""

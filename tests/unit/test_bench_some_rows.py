@@ -9,7 +9,9 @@ from data_builders import write_json
 from sapnet.bench import EXPERIMENTS, BenchOptions, run_bench
 from sapnet.bench.rows import Row
 from sapnet.cli.closing import bench_lines
+from sapnet.data.rle import decode_masks
 from sapnet.errors import InputError, StoreError
+from sapnet.proposals.store import ProposalStore
 from training_builders import tiny_config, write_tiny_data
 
 QUICK = {
@@ -106,3 +108,41 @@ def test_rows_that_are_not_there_are_told_at_once(data, tmp_path):
         options = BenchOptions(only_kept=True)
         run_bench("bags", data, tmp_path / "out", tiny_config(**QUICK), options)
     assert not (tmp_path / "out").exists()
+
+
+class Stopped(Exception):
+    """Instead of a training."""
+
+
+def test_a_segmenter_on_the_best_proposals_is_taught_with_them_alone(data, tmp_path, monkeypatch):
+    row = Row("best proposal", labels="oracle", segmenter="fixed")
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda source, config: (row,))
+    taught = []
+
+    def train(prepared, learned, config):
+        taught.append((learned, config.training.mode))
+        raise Stopped
+
+    monkeypatch.setattr("sapnet.bench.measuring._train", train)
+    with pytest.raises(Stopped):
+        bench(data, tmp_path / "out")
+    [(learned, mode)] = taught
+    assert mode == "top-score"
+    whole = ProposalStore.open(next((tmp_path / "out" / "proposals").glob("simulated-*")))
+    truth = {
+        item["id"]: item for item in json.loads((data / "instances_train.json").read_text())["annotations"]
+    }
+    seen = 0
+    for bags in whole:
+        chosen = learned.store.of_image(bags.image_id)
+        for prompt, key in enumerate(bags.annotation_ids.tolist()):
+            [wanted] = decode_masks([truth[key]["segmentation"]["counts"].encode()], bags.image_size)
+            [best] = chosen.masks(chosen.of_prompt(prompt))
+            others = bags.masks(bags.of_prompt(prompt))[:4]  # data.max_proposals
+            assert overlap(best, wanted) == max(overlap(mask, wanted) for mask in others)
+            seen += 1
+    assert seen == 8
+
+
+def overlap(mask, wanted):
+    return (mask & wanted).sum() / (mask | wanted).sum()

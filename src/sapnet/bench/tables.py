@@ -277,7 +277,7 @@ MEANING: dict[str, str] = {
     "budget": "Growing numbers of clicked images, nested for each seed, all trained for the same number of "
     "steps. Differences are on the images that both rows have.",
     "retrain": "torchvision's Mask R-CNN on exported labels and on ground truth, the same schedule, all but "
-    "the ImageNet backbone from random weights.",
+    "the ImageNet backbone from random weights; the backbone is fixed, as in the default.",
     "presets": "The paper's form of every stage (`-c paper`) beside the default, on the same backbone, "
     "images and schedule.",
 }

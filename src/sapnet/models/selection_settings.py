@@ -25,7 +25,7 @@ class StageFunctions:
     mine: Callable[..., Selection] | None
     """Box mining strategy (section 3.4)."""
     prior: Callable[[ProposalBags], Tensor]
-    """Size and proposer score (not in the paper)."""
+    """Size, proposer score and second opinion (not in the paper)."""
 
 
 @dataclass(frozen=True)

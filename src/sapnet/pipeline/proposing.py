@@ -270,7 +270,7 @@ def tell_missing_opinion(data: TrainingData, config: Config, *, quiet: bool) -> 
     if OPINION_SETTING in data.store.manifest["proposer"]["settings"]:
         return
     notice = (
-        f"the proposals carry no second opinion, so model.picking.opinion_exponent={exponent:g} does nothing; "
+        f"the proposals carry no second opinion: model.picking.opinion_exponent={exponent:g} does nothing; "
         "run `sapnet propose` again to get it, or set model.picking.opinion_exponent=0"
     )
     Progress(0, "notice", quiet=quiet).message(notice)
