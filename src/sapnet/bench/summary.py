@@ -99,7 +99,8 @@ def _differences(results: Sequence[RowResults], place: int) -> dict[str, Any]:
     item, found = results[place], {}
     if place == 0:
         return {}
-    above = results[place - 1]
+    # A row of which nothing is known is not in the table either.
+    above = next((other for other in reversed(results[:place]) if other.figures), results[0])
     if above.row.group == item.row.group:
         found["above"] = _difference(item, above)
     found["first"] = _difference(item, results[0])

@@ -163,4 +163,5 @@ def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:
         part_draws=torch.zeros(0, 0, 4),
         image_ids=(-1,),
         file_names=("blank",),
+        size_divisor=size_divisor,
     )

@@ -27,8 +27,8 @@ def keep_features(
     """
     files = None
     if folder is not None and model.backbone.is_frozen:
-        alone = config.training.mode == "selection-only" and model.pool_backbone
-        needs_pyramid = not alone or model.agreement_exponent > 0
+        # A selection trained alone has no segmentation branch to agree with.
+        needs_pyramid = config.training.mode != "selection-only" or not model.pool_backbone
         files = FeatureFiles(
             folder,
             features_digest(

@@ -30,7 +30,8 @@ def proposal_prior(
 ) -> Float[Tensor, "G M"]:
     """Relative size, relative proposer score and relative second opinion, each to a power.
 
-    ``(area / largest area)^a (score / highest score)^b (opinion / highest opinion)^c`` within each bag.
+    ``(area / largest area)^a (score / highest score)^b max(opinion / highest opinion, .001)^c`` within each
+    bag; a quotient whose divisor is 0 is 1.
 
     Args:
         bags: The proposals; negative proposer scores count as 0.
