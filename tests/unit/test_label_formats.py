@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from export_builders import label_document, square
+from sapnet.config import Config
 from sapnet.errors import InputError
 from sapnet.exporters.export import ExportOptions
 from sapnet.pipeline import results
@@ -18,7 +19,7 @@ def picked(monkeypatch):
     objects = [(0, square(SIZE, 0, 0, 3, 3), {"score": 0.5}), (7, square(SIZE, 4, 4, 6, 8), {"score": 0.25})]
     document = {**label_document([(SIZE, objects)]), "unlabelled": [9]}
     loaded = []
-    config = SimpleNamespace(model_copy=lambda update: None)
+    config = Config()
     categories = ((0, "cat"), (7, "a dog"))
     card = SimpleNamespace(config=config, categories=categories)
     points = SimpleNamespace(
@@ -27,6 +28,7 @@ def picked(monkeypatch):
     monkeypatch.setattr(results, "load_labeller", lambda path: loaded.append(path) or (None, card))
     monkeypatch.setattr(results, "load_training_data", lambda *_: SimpleNamespace(points=points))
     monkeypatch.setattr(results, "refuse_bad_images", lambda *_: None)
+    monkeypatch.setattr(results, "tell_missing_opinion", lambda *_, **__: None)
     monkeypatch.setattr(results, "picked_labels", lambda *_: document)
     return loaded
 

@@ -32,7 +32,7 @@ def said(capsys, data, *, quiet=False, exponent=1.0, mode="selection-only"):
 def test_a_store_without_opinions_is_told_of_in_one_line_that_says_what_to_do(data, capsys):
     lines = said(capsys, data, exponent=0.5).splitlines()
     assert len(lines) == 1
-    assert "model.picking.opinion_exponent=0.5 has no effect" in lines[0]
+    assert "model.picking.opinion_exponent=0.5 does nothing" in lines[0]
     assert "`sapnet propose` again" in lines[0]
 
 
