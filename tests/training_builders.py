@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,3 +158,12 @@ def train_options(data, out):
     """The same as words of the command line."""
     words = {"--points": data.points, "--images": data.images, "--proposals": data.store, "--out": out}
     return [word for pair in words.items() for word in pair]
+
+
+def write_bench_data(folder):
+    """The tiny data under the names that a benchmark looks for; the validation images are the training's."""
+    tiny = write_tiny_data(folder)
+    shutil.copy(tiny.points, folder / "points_train.json")
+    for name in ("instances_train.json", "instances_val.json"):
+        shutil.copy(tiny.instances, folder / name)
+    return folder

@@ -15,7 +15,7 @@ from sapnet.bench.trainings import as_segmenter
 from sapnet.config import Config
 from sapnet.errors import CheckpointError, InputError
 from sapnet.report import write_report
-from training_builders import tiny_config, write_tiny_data
+from training_builders import tiny_config, write_bench_data
 
 QUICK = {
     "training": {"epochs": 1, "selection_warmup_epochs": 0},
@@ -35,12 +35,7 @@ OPTIONS = BenchOptions(seeds=2, segmenter_seeds=1, quiet=True)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny = write_tiny_data(folder)
-    shutil.copy(tiny.points, folder / "points_train.json")
-    for name in ("instances_train.json", "instances_val.json"):
-        shutil.copy(tiny.instances, folder / name)
-    return folder
+    return write_bench_data(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """Measuring some rows of a table, and writing the table of what is measured already."""
 
 import json
-import shutil
 
 import pytest
 
@@ -12,7 +11,7 @@ from sapnet.cli.closing import bench_lines
 from sapnet.data.rle import decode_masks
 from sapnet.errors import InputError, StoreError
 from sapnet.proposals.store import ProposalStore
-from training_builders import tiny_config, write_tiny_data
+from training_builders import tiny_config, write_bench_data
 
 QUICK = {
     "training": {"epochs": 1, "selection_warmup_epochs": 0},
@@ -32,12 +31,7 @@ def rows(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny = write_tiny_data(folder)
-    shutil.copy(tiny.points, folder / "points_train.json")
-    for name in ("instances_train.json", "instances_val.json"):
-        shutil.copy(tiny.instances, folder / name)
-    return folder
+    return write_bench_data(tmp_path_factory.mktemp("tiny"))
 
 
 def bench(data, out, **options):

@@ -125,19 +125,21 @@ def proposals_of(
         NotMeasured: It is absent or not finished, where nothing is to be made.
         StoreError: It is damaged, or holds something else.
     """
-    proposer = proposer_of(source, data.instances, config.seed, config)
-    if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
-        proposer = _with_learned_boxes(proposer, data, points, out, config, quiet=quiet, kept_only=kept_only)
-    opinion = None if source == "ground-truth" else second_proposer(_named(config, source))
-    if opinion is not None:
-        make = partial(proposals_of, data, points, out=out, quiet=quiet, kept_only=kept_only)
-        # Rows that propose with the second one, or with the first one alone, share its store.
-        settings = ProposalConfig(
-            builtin=config.proposals.builtin, regions=config.proposals.regions, second_opinion="none"
-        )
-        asked = make(opinion, config=config.model_copy(update={"proposals": settings}))
-        if source != "simulated":
-            proposer = StoredProposals(make(source, config=_unasked(config)))
+    make = partial(proposals_of, data, points, out=out, quiet=quiet, kept_only=kept_only)
+    second = None if source == "ground-truth" else second_proposer(_named(config, source))
+    proposer: Proposer
+    if second is not None and source != "simulated":
+        # Rows that propose without a second opinion share this store.
+        proposer = StoredProposals(make(source, config=_unasked(config)))
+    else:
+        proposer = proposer_of(source, data.instances, config.seed, config)
+        if config.proposals.boxes == "enhancer" and getattr(proposer, "uses_boxes", False):
+            proposer = _with_learned_boxes(
+                proposer, data, points, out, config, quiet=quiet, kept_only=kept_only
+            )
+    if second is not None:
+        # So do rows that propose with the second one.
+        asked = make(second, config=_of_the_second(config))
         proposer = SecondOpinion(proposer, StoredProposals(asked))
     folder = out / store_name(source, proposer, points)
     if kept_only:
@@ -166,6 +168,13 @@ def _named(config: Config, source: Source) -> ProposalConfig:
 def _unasked(config: Config) -> Config:
     proposals = config.proposals.model_copy(update={"second_opinion": "none"})
     return config.model_copy(update={"proposals": proposals})
+
+
+def _of_the_second(config: Config) -> Config:
+    """The settings of a second proposer: with no boxes that were made for the first."""
+    proposals = config.proposals
+    plain = ProposalConfig(builtin=proposals.builtin, regions=proposals.regions, second_opinion="none")
+    return config.model_copy(update={"proposals": plain})
 
 
 def _finished_store(folder: Path, points: PointSet) -> ProposalStore:

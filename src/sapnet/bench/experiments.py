@@ -88,7 +88,6 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
     bench = Bench(data, out, config, source, epochs, options.quiet)
     head = _head(name, bench, options)
     head["rows_in_all"] = len(rows)
-    content = {**head, "rows": []}
     place = out / f"{name}-{head['data']}-{source}" / BENCH_NAME
     results: list[RowResults] = []
     for row in rows:
@@ -97,14 +96,14 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         used = bench if wanted else replace(bench, kept_only=True)
         for number in range(options.seeds):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
-            content = {**head, "rows": table_rows(results)}
-            if not options.only_kept:
-                write_json_atomic(place, content, indent=1)
-    if options.only_kept:
-        if not content["rows"]:
-            reason = f"no row of {name} is measured with this data, source and settings"
-            raise InputError(str(out), [f"{reason}; measure without --only-kept first"])
-        write_json_atomic(place, content, indent=1)
+            if wanted:
+                write_json_atomic(place, {**head, "rows": table_rows(results)}, indent=1)
+    # The bootstrap of a table takes longer than reading what is kept: once for all rows that are only read.
+    content = {**head, "rows": table_rows(results)}
+    if options.only_kept and not content["rows"]:
+        reason = f"no row of {name} is measured with this data, source and settings"
+        raise InputError(str(out), [f"{reason}; measure without --only-kept first"])
+    write_json_atomic(place, content, indent=1)
     return content
 
 
