@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,9 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchvision.ops import roi_align
-
-_CHUNK_NUMBERS = 2**23
-"""Intermediate numbers of one matrix product (32 MiB)."""
 
 FINEST_SCALE = 56
 """Boxes of up to twice this scale sqrt(w * h), in pixels, use the finest pyramid level (FPN)."""
@@ -129,9 +127,9 @@ def align_regions(
 ) -> Float[Tensor, "n C r r"]:
     """RoIAlign (Mask R-CNN, section 3; the aligned variant of half-pixel centres).
 
-    On CUDA this is torchvision's operator. Elsewhere the same sums are formed as two matrix products
-    per box, because bilinear sampling on a grid is separable and torchvision's backward pass on the
-    CPU would take longer than the rest of a training step.
+    On a GPU this is torchvision's operator. On the CPU the same sums are one product of a sparse matrix,
+    a row per output cell, with the map, because torchvision's backward pass there would take longer than
+    the rest of a training step.
 
     Args:
         feature: Feature maps of the batch.
@@ -141,40 +139,59 @@ def align_regions(
         samples: Samples per side of an output cell, at least 1.
 
     Returns:
-        ``(n, C, size, size)`` in the order of ``rois``. Boxes get no gradient.
+        ``(n, C, size, size)`` in the order of ``rois``; on the CPU of their type. Boxes get no gradient.
     """
-    if feature.is_cuda:
+    if feature.device.type != "cpu":
         return roi_align(feature, rois, size, 1 / stride, samples, aligned=True)
-    channels, height, width = feature.shape[1:]
-    columns = _sampling_weights(rois[:, [1, 3]], size, width, stride, samples)
-    rows = _sampling_weights(rois[:, [2, 4]], size, height, stride, samples)
-    chunk = max(1, _CHUNK_NUMBERS // max(1, size * channels * width))
-    parts, indices = [feature.new_zeros(0, channels, size, size)], []
-    for image in range(len(feature)):
-        # (C, h, w) -> (h, C w): one product serves all boxes of the image.
-        flat = feature[image].permute(1, 0, 2).reshape(height, channels * width)
-        for index in (rois[:, 0] == image).nonzero()[:, 0].split(chunk):
-            strips = (rows[index].flatten(0, 1) @ flat).view(len(index), size * channels, width)
-            cells = (strips @ columns[index].mT).view(len(index), size, channels, size)
-            parts.append(cells.permute(0, 2, 1, 3))
-            indices.append(index)
-    if not indices:
-        return parts[0]
-    return torch.cat(parts)[torch.cat(indices).argsort()]
+    batch, channels, height, width = feature.shape
+    weights = _sampling_matrix(rois, (batch, height, width), size, stride, samples)
+    with torch.autocast("cpu", enabled=False):
+        flat = feature.to(rois.dtype).permute(0, 2, 3, 1).reshape(-1, channels)
+        cells = torch.sparse.mm(weights, flat)
+    return cells.view(len(rois), size, size, channels).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
-def _sampling_weights(span: Tensor, size: int, length: int, stride: int, samples: int) -> Tensor:
-    """Weights ``(n, size, length)`` of the map's cells in the output cells along one axis."""
+def _sampling_matrix(
+    rois: Tensor, shape: tuple[int, int, int], size: int, stride: int, samples: int
+) -> Tensor:
+    """Sparse weights ``(n * size * size, B * h * w)`` of the maps' cells in the output cells."""
+    _, height, width = shape
+    columns, across = _sampling_weights(rois[:, [1, 3]], size, width, stride, samples)
+    rows, down = _sampling_weights(rois[:, [2, 4]], size, height, stride, samples)
+    first = rois[:, 0].long() * (height * width)
+    # (n, r, r, k, k): bilinear sampling on a grid is separable.
+    cells = (rows * width)[:, :, None, :, None] + columns[:, None, :, None, :]
+    cells = cells + first[:, None, None, None, None]
+    weights = down[:, :, None, :, None] * across[:, None, :, None, :]
+    outputs = torch.arange(len(rois) * size**2).repeat_interleave((2 * samples) ** 2)
+    return torch.sparse_coo_tensor(
+        torch.stack((outputs, cells.flatten())),
+        weights.flatten(),
+        (len(rois) * size**2, math.prod(shape)),
+        check_invariants=False,
+    )
+
+
+def _sampling_weights(
+    span: Tensor, size: int, length: int, stride: int, samples: int
+) -> tuple[Int[Tensor, "n r k"], Float[Tensor, "n r k"]]:
+    """Which of a map's cells count in each output cell along one axis, and how much.
+
+    Each of the ``samples`` samples has the cells before and after it, so ``k = 2 * samples``.
+    """
     scaled = span / stride - 0.5
     step = (scaled[:, 1:] - scaled[:, :1]) / (size * samples)
-    position = scaled[:, :1] + step * (torch.arange(size * samples, device=span.device) + 0.5)
+    position = scaled[:, :1] + step * (torch.arange(size * samples) + 0.5)
     # Samples more than a cell outside count 0; those just outside repeat the border.
     counts = (position >= -1) & (position <= length)
-    cells = torch.arange(length, device=span.device)
-    near = 1 - (position.clamp(0, length - 1)[..., None] - cells).abs()
-    weights = near.clamp_min(0) * counts[..., None]
-    return weights.view(len(span), size, samples, length).mean(dim=2)
+    position = position.clamp(0, length - 1)
+    before = position.floor()
+    after = position - before
+    cells = torch.stack((before, (before + 1).clamp_max(length - 1)), dim=-1).long()
+    weights = torch.stack((1 - after, after), dim=-1) * (counts / samples)[..., None]
+    shape = (len(span), size, 2 * samples)
+    return cells.view(shape), weights.view(shape)
 
 
 def box_levels(boxes: Float[Tensor, "n 4"], num_levels: int) -> Int[Tensor, " n"]:

@@ -23,7 +23,7 @@ def test_features_equal_the_definition_of_roi_align():
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])
-def test_matrix_products_equal_torchvision_in_value_and_gradient(samples):
+def test_the_sparse_product_equals_torchvision_in_value_and_gradient(samples):
     feature = torch.randn(3, 5, 9, 13, dtype=torch.float64, requires_grad=True)
     index = torch.randint(0, 3, (60, 1)).double()
     rois = torch.cat((index, random_boxes(60).double()), dim=1)
