@@ -101,10 +101,13 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     config = with_changes(bench.config, {**row.changes, "seed": seed})
     source = row.source or bench.source
     data = bench.data
-    # A store is made for all images; a row with fewer reads only theirs.
-    everything = clicks_of(data.points, data.instances, replace(row.clicks, images=1.0), seed=seed)
-    only = Clicks(images=row.clicks.images)
-    points = clicks_of(everything, data.instances, only, seed=seed)
+    # A store is made for all images, and with the classes as they are: no proposer sees them. The enhancer
+    # learns from them, so its boxes and proposals are those of the mistaken clicks.
+    mistaken = row.clicks.wrong_classes if config.proposals.boxes == "enhancer" else 0.0
+    early = replace(row.clicks, images=1.0, wrong_classes=mistaken)
+    late = Clicks(images=row.clicks.images, wrong_classes=row.clicks.wrong_classes - mistaken)
+    everything = clicks_of(data.points, data.instances, early, seed=seed)
+    points = clicks_of(everything, data.instances, late, seed=seed)
     place = bench.out / "proposals"
     store = proposals_of(
         data, everything, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only
