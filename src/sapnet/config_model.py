@@ -195,6 +195,9 @@ class LabellingConfig(Section):
     overlap_temperature: NonNegative = 0.5
     """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
     with the bag, whose proposals count as score ** (1 / temperature)."""
+    vote: bool = True
+    """Label the pixels that proposals with more than half of all those counts cover, instead of the pixels of
+    one proposal (ADR 0012); the same at temperature 0."""
 
 
 class SolovConfig(Section):

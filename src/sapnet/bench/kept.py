@@ -12,6 +12,7 @@ from sapnet.config_loader import leaves
 from sapnet.data.annotations import InstanceSet
 from sapnet.data.atomic import write_json_atomic
 from sapnet.errors import CheckpointError
+from sapnet.labels.picks import Pick
 
 
 class NotMeasured(Exception):
@@ -89,25 +90,25 @@ def write_kept(folder: Path, figures: Mapping[str, Any], origin: Mapping[str, An
     write_json_atomic(folder / RESULT_NAME, {**figures, _ORIGIN: dict(origin)})
 
 
-def write_picks(folder: Path, picks: Mapping[int, tuple[int, float]]) -> None:
+def write_picks(folder: Path, picks: Mapping[int, Pick]) -> None:
     """Keep the picks of a row, for rows that learn from them.
 
     Args:
         folder: Of the row with one seed.
-        picks: Index into the bag and score by annotation id.
+        picks: By annotation id.
     """
-    rows = [[key, index, score] for key, (index, score) in sorted(picks.items())]
+    rows = [[key, *pick] for key, pick in sorted(picks.items())]
     write_json_atomic(folder / PICKS_NAME, rows)
 
 
-def read_picks(folder: Path) -> dict[int, tuple[int, float]]:
+def read_picks(folder: Path) -> dict[int, Pick]:
     """Read the picks that a measured row has kept.
 
     Args:
         folder: Of the row with one seed.
 
     Returns:
-        Index into the bag and score by annotation id.
+        The picks by annotation id.
 
     Raises:
         CheckpointError: There are none, or the file is damaged.
@@ -115,8 +116,8 @@ def read_picks(folder: Path) -> dict[int, tuple[int, float]]:
     path = folder / PICKS_NAME
     try:
         return {
-            int(key): (int(index), float(score))
-            for key, index, score in json.loads(path.read_text(encoding="utf-8"))
+            int(key): Pick(int(index), float(score), tuple(map(float, *votes)))
+            for key, index, score, *votes in json.loads(path.read_text(encoding="utf-8"))
         }
     except (OSError, ValueError, TypeError) as error:
         advice = "remove this folder to measure the row anew"

@@ -42,6 +42,7 @@ from sapnet.engine.validation import validation_judge
 from sapnet.evaluation.best_picks import best_picks
 from sapnet.evaluation.label_quality import SELECTED, evaluate_labels
 from sapnet.labels.label import label_document, top_score_picks
+from sapnet.labels.picks import Pick
 
 RULES = {"top-score": "top_score", "largest-alone": "largest_alone", "oracle": "oracle"}
 """Rules without a model, under the names that ``evaluate_labels`` has for them."""
@@ -189,7 +190,8 @@ def picks_of(prepared: Prepared) -> Picks:
     """
     if prepared.row.labels == "oracle":
         limit = prepared.config.data.max_proposals
-        return best_picks(prepared.learned.store, prepared.bench.data.instances, max_proposals=limit)
+        best = best_picks(prepared.learned.store, prepared.bench.data.instances, max_proposals=limit)
+        return {key: Pick(*item) for key, item in best.items()}
     if prepared.row.labels in ("truth", "top-score"):
         return top_score_picks(prepared.points)
     folder, _ = _trained_labels(prepared)

@@ -65,33 +65,30 @@ def _paper_chain() -> tuple[Row, ...]:
     guided = merged(SINGLE_MIL, GUIDANCE)
     refined = merged(guided, REFINEMENT)
     generated = merged(refined, REGIONS)
-    together = ("end-to-end", "end-to-end")
+    alternates, group = merged(_PAPER_STEPS, MULTI_MASK), "paper, end to end"
     return (
         Row("paper: + PDG", changes=guided, group="paper"),
         Row("paper: + second MIL", changes=refined, group="paper"),
         Row("paper: + PNPG", changes=generated, group="paper"),
         Row("paper: + BMS", changes=_PAPER_STEPS, group="paper"),
-        Row("paper: + BMS, end to end", *together, _PAPER_STEPS, group="paper, end to end"),
-        Row(
-            "paper: + MPS, end to end",
-            *together,
-            merged(_PAPER_STEPS, MULTI_MASK),
-            group="paper, end to end",
-        ),
+        Row("paper: + BMS, end to end", "end-to-end", "end-to-end", _PAPER_STEPS, group=group),
+        Row("paper: + MPS, end to end", "end-to-end", "end-to-end", alternates, group=group),
     )
 
 
 def _default_chain(config: Config) -> tuple[Row, ...]:
     """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
     unasked = merged(sections_of(config, "picking"), NO_OPINION)
+    labelling = config.labelling.model_dump(mode="json")
     steps = {
         "features of the backbone, inside the mask": sections_of(config, "mil_head"),
         "+ guidance by masks, exponent 3": sections_of(config, "guidance"),
         "+ picks by class, size and score": unasked,
         "+ second MIL and its regions": sections_of(config, "refinement", "regions"),
         "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
-        "+ labels of two views, by expected overlap": {"labelling": config.labelling.model_dump(mode="json")},
+        "+ labels of two views, by expected overlap": {"labelling": {**labelling, "vote": False}},
         "+ a second opinion": sections_of(config, "picking"),
+        "+ a vote over pixels": {"labelling": labelling},
     }
     rows, form = [], SINGLE_MIL
     for name, step in steps.items():

@@ -23,10 +23,11 @@ from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.checkpoint import load_weights, read_card
 from sapnet.engine.run_folder import CHECKPOINTS_NAME, MAY_DIFFER
 from sapnet.engine.session import SessionOptions, TrainingData, fix_picks, run_session
+from sapnet.labels.picks import Pick
 from sapnet.models.sapnet import SapNet
 
-Picks = Mapping[int, tuple[int, float]]
-"""Index into the bag and score by annotation id."""
+Picks = Mapping[int, Pick]
+"""By annotation id."""
 
 FINISHED_NAME = "finished.json"
 """Says that a training has ended; written after its model."""
@@ -123,13 +124,13 @@ def network_of(folder: Path, config: Config) -> SapNet:
 
 
 def with_fixed(learned: TrainingData, picks: Picks) -> TrainingData:
-    """Reduce every bag to its pick, with a digest of the picks.
+    """Reduce every bag to its label, with a digest of the picks.
 
     Args:
         learned: What the picks were chosen from.
         picks: The picks.
     """
-    rows = sorted((key, index) for key, (index, _) in picks.items())
+    rows = sorted((key, pick.proposal, *pick.votes) for key, pick in picks.items())
     digest = digest_of({"picks": rows})
     return replace(fix_picks(learned, picks), digests={**learned.digests, "picks": digest})
 

@@ -105,6 +105,18 @@ def run_lengths(
     return runs, offsets
 
 
+def encode_runs(changes: Int[ndarray, " c"], size: tuple[int, int]) -> bytes:
+    """Return the compressed counts of a mask from where it begins and ends along its columns.
+
+    Args:
+        changes: Pixels, column by column, at which the mask begins, ends, begins, ...; increasing.
+        size: ``(height, width)``.
+    """
+    runs = np.diff(changes, prepend=0, append=size[0] * size[1])
+    runs = runs[: len(runs) - int(runs[-1] == 0)]
+    return bytes(coco_mask.frPyObjects({"size": list(size), "counts": runs.tolist()}, *size)["counts"])
+
+
 def masks_cover_points(
     counts: Sequence[bytes],
     size: tuple[int, int],

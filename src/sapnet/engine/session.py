@@ -21,7 +21,7 @@ from sapnet.engine.train import fit, plan_epochs
 from sapnet.errors import CheckpointError
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
-from sapnet.labels.picks import PickedProposals
+from sapnet.labels.picks import Pick, PickedProposals
 from sapnet.models.sapnet import LabellingRule, SapNet
 from sapnet.proposals.store import ProposalStore
 
@@ -161,8 +161,8 @@ def _first_stage(
     return fix_picks(data, choose(done.model, data, first, options=going))
 
 
-def fix_picks(data: TrainingData, picks: Mapping[int, tuple[int, float]]) -> TrainingData:
-    """Reduce every bag to its pick, for training a segmenter on fixed labels.
+def fix_picks(data: TrainingData, picks: Mapping[int, Pick]) -> TrainingData:
+    """Reduce every bag to its label, for training a segmenter on fixed labels.
 
     Args:
         data: What the picks were chosen from.
@@ -171,7 +171,7 @@ def fix_picks(data: TrainingData, picks: Mapping[int, tuple[int, float]]) -> Tra
     Returns:
         The same clicks and images with at most one proposal per click.
     """
-    return replace(data, store=PickedProposals(data.store, {key: index for key, (index, _) in picks.items()}))
+    return replace(data, store=PickedProposals(data.store, picks))
 
 
 def _with_mode(config: Config, mode: str) -> Config:
@@ -179,9 +179,7 @@ def _with_mode(config: Config, mode: str) -> Config:
     return config.model_copy(update={"training": training})
 
 
-def choose(
-    model: SapNet, data: TrainingData, config: Config, *, options: SessionOptions
-) -> dict[int, tuple[int, float]]:
+def choose(model: SapNet, data: TrainingData, config: Config, *, options: SessionOptions) -> dict[int, Pick]:
     """Pick a proposal for every click with a trained network.
 
     Args:
@@ -191,15 +189,15 @@ def choose(
         options: Skip, quiet and where features are kept.
 
     Returns:
-        Annotation id to (index in the bag or -1, score).
+        The pick of every click by annotation id.
     """
     views = build_views(config, data.points, data.images_dir, data.store)
-    device = device_of(config)
+    device, labelling = device_of(config), config.labelling
     keep_features(model.to(device), views, config, options.features)
     return pick_proposals(
         model,
         views,
-        rule=LabellingRule(config.labelling.exclusion, config.labelling.overlap_temperature),
+        rule=LabellingRule(labelling.exclusion, labelling.overlap_temperature, labelling.vote),
         size_divisor=config.data.size_divisor,
         mask_stride=config.data.mask_stride,
         use_segmenter=config.training.mode == "end-to-end",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,8 +14,8 @@ from sapnet.data.dataset import TrainingDataset
 from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
-from sapnet.labels.picks import picked_only
-from sapnet.models.sapnet import PAPER_RULE, LabellingRule, SapNet
+from sapnet.labels.picks import Pick, label_masks
+from sapnet.models.sapnet import PAPER_RULE, LabellingRule, Picks, SapNet
 from sapnet.proposals.proposer import ImageProposals
 
 
@@ -31,7 +31,7 @@ def pick_proposals(
     num_workers: int = 0,
     skip_bad: bool = False,
     quiet: bool = False,
-) -> dict[int, tuple[int, float]]:
+) -> dict[int, Pick]:
     """Choose a proposal for every click of a data set.
 
     Args:
@@ -47,13 +47,13 @@ def pick_proposals(
         quiet: Show no progress.
 
     Returns:
-        Annotation id to (index in the bag or -1, score in [0, 1]).
+        The pick of every click by annotation id.
 
     Raises:
         DataError: Images cannot be read and ``skip_bad`` is off.
     """
     model.eval().to(device)
-    picks: dict[int, tuple[int, float]] = {}
+    picks: dict[int, Pick] = {}
     batches = clicked_images(
         ImageViews(views),
         title="label",
@@ -67,27 +67,33 @@ def pick_proposals(
         batch, *others = (view.to(device) for view in of_image)
         found = model.pick(batch, use_segmenter=use_segmenter, others=others, rule=rule)
         ids = batch.prompts.annotation_ids.tolist()
-        chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), strict=True)
-        picks.update(zip(ids, chosen, strict=True))
+        chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), _votes(found), strict=True)
+        picks.update(zip(ids, (Pick(*item) for item in chosen), strict=True))
     return picks
 
 
-def top_score_picks(points: PointSet) -> dict[int, tuple[int, float]]:
+def _votes(found: Picks) -> list[tuple[float, ...]]:
+    if found.votes is None:
+        return [()] * len(found.scores)
+    return [tuple(row) for row in found.votes.tolist()]
+
+
+def top_score_picks(points: PointSet) -> dict[int, Pick]:
     """Pick the proposal with the highest proposer score everywhere: the baseline without a model.
 
     Args:
         points: The clicks.
 
     Returns:
-        Annotation id to (0, 1.0), as ``pick_proposals`` returns it.
+        The first proposal with score 1 by annotation id.
     """
-    return {int(item): (0, 1.0) for item in points.annotation_ids}
+    return {int(item): Pick(0, 1.0) for item in points.annotation_ids}
 
 
 def label_document(
     points: PointSet,
     store: BagSource,
-    picks: dict[int, tuple[int, float]],
+    picks: Mapping[int, Pick],
     *,
     max_proposals: int | None = None,
 ) -> dict[str, Any]:
@@ -96,14 +102,15 @@ def label_document(
     Args:
         points: The clicks.
         store: The proposals.
-        picks: Annotation id to (index in the bag or -1, score).
+        picks: The pick of every click by annotation id.
         max_proposals: How many proposals per click could be picked; recorded under ``info``, so that
             the rules without a model are measured on the same ones.
 
     Returns:
         A COCO document: every annotation has the click's id, ``score``, ``point``, ``proposal``
-        (index in the bag), ``prompt_kind`` and ``proposer_score``. Clicks without any proposal are
-        listed under ``unlabelled``.
+        (index in the bag of the proposal that was picked, whose pixels a vote may have changed),
+        ``prompt_kind`` and ``proposer_score``. Clicks without any proposal are listed under
+        ``unlabelled``.
     """
     annotations: list[dict[str, Any]] = []
     for row, image_id in enumerate(points.images.ids.tolist()):
@@ -133,11 +140,10 @@ def label_document(
 
 
 def _of_image(
-    points: PointSet, clicks: ImagePoints, proposals: ImageProposals, picks: dict[int, tuple[int, float]]
+    points: PointSet, clicks: ImagePoints, proposals: ImageProposals, picks: Mapping[int, Pick]
 ) -> Iterator[dict[str, Any]]:
     """Annotations of one image, in the order of its clicks."""
-    wanted = {int(item): picks[int(item)][0] for item in clicks.annotation_ids if int(item) in picks}
-    chosen = picked_only(proposals, wanted)
+    chosen = label_masks(proposals, picks)
     place = {int(item): row for row, item in enumerate(clicks.annotation_ids)}
     for item, prompt in enumerate(chosen.prompt_index.tolist()):
         annotation_id = int(chosen.annotation_ids[prompt])
@@ -154,9 +160,9 @@ def _of_image(
             "bbox": [left, top, right - left, bottom - top],
             "area": float(chosen.areas[item]),
             "iscrowd": 0,
-            "score": round(float(np.clip(picks[annotation_id][1], 0.0, 1.0)), 6),
+            "score": round(float(np.clip(picks[annotation_id].score, 0.0, 1.0)), 6),
             "point": [float(value) for value in clicks.xy[row]],
-            "proposal": int(picks[annotation_id][0]),
+            "proposal": picks[annotation_id].proposal,
             "prompt_kind": chosen.kinds[item],
             "proposer_score": float(chosen.scores[item]),
         }

@@ -1,26 +1,40 @@
-"""A proposal store reduced to one picked proposal per click."""
+"""A proposal store reduced to one label per click: the picked proposal, or what a vote made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from sapnet.data.rle import mask_area, mask_box
 from sapnet.evaluation.bag_picks import BagSource
+from sapnet.labels.voting import voted_masks
 from sapnet.proposals.proposer import ImageProposals
 
 
+class Pick(NamedTuple):
+    """What was chosen for a click."""
+
+    proposal: int
+    """Index into the bag, best proposer score first; -1: none."""
+    score: float
+    """In [0, 1]."""
+    votes: tuple[float, ...] = ()
+    """Weight of every proposal of the bag in a vote over pixels, 0 at the end where the bag is short;
+    empty: the label is the mask of the proposal."""
+
+
 class PickedProposals:
-    """Gives of every bag only the picked proposal, for the second stage of two-stage training.
+    """Gives of every bag only the label, for the second stage of two-stage training.
 
     Args:
         store: The proposals.
-        picks: Annotation id to the index of its pick in its bag, best proposer score first; clicks
-            without a pick get an empty bag.
+        picks: By annotation id; clicks without a pick get an empty bag.
     """
 
-    def __init__(self, store: BagSource, picks: Mapping[int, int]) -> None:
+    def __init__(self, store: BagSource, picks: Mapping[int, Pick]) -> None:
         self._store = store
         self._picks = dict(picks)
 
@@ -28,8 +42,47 @@ class PickedProposals:
         return image_id in self._store
 
     def of_image(self, image_id: int) -> ImageProposals:
-        """Return the picked proposals of an image."""
-        return picked_only(self._store.of_image(image_id), self._picks)
+        """Return the labels of an image."""
+        return label_masks(self._store.of_image(image_id), self._picks)
+
+
+def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImageProposals:
+    """Reduce every bag to its label.
+
+    Args:
+        proposals: All proposals of an image, sorted by prompt and falling score.
+        picks: By annotation id.
+
+    Returns:
+        At most one proposal per click: the picked one, with the pixels that the vote gave it. Where no
+        pixel has more than half of the votes it keeps its own.
+    """
+    chosen = picked_only(proposals, {key: pick.proposal for key, pick in picks.items()})
+    votes = [picks[int(item)].votes if int(item) in picks else () for item in proposals.annotation_ids]
+    most = max(map(len, votes), default=0)
+    if most == 0:
+        return chosen
+    table = np.zeros((len(votes), most))
+    for prompt, row in enumerate(votes):
+        table[prompt, : len(row)] = row
+    rank = rank_in_bag(proposals.prompt_index)
+    voters = np.flatnonzero(rank < most)
+    prompts = proposals.prompt_index[voters]
+    voted = voted_masks(
+        [proposals.counts[item] for item in voters],
+        prompts,
+        table[prompts, rank[voters]],
+        proposals.image_size,
+    )
+    counts = tuple(
+        voted.get(int(prompt), own) for prompt, own in zip(chosen.prompt_index, chosen.counts, strict=True)
+    )
+    return replace(
+        chosen,
+        counts=counts,
+        boxes=mask_box(counts, chosen.image_size).astype(chosen.boxes.dtype),
+        areas=mask_area(counts, chosen.image_size).astype(chosen.areas.dtype),
+    )
 
 
 def picked_only(proposals: ImageProposals, picks: Mapping[int, int]) -> ImageProposals:

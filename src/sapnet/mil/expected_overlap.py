@@ -64,6 +64,27 @@ def expected_overlap(
     return torch.einsum("gij,gj->gi", overlaps.to(weights.dtype), weights).masked_fill(~bags.valid, 0.0)
 
 
+def vote_weights(
+    scores: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"], *, temperature: float
+) -> Float[Tensor, "G M"]:
+    """Weight of every proposal in a vote over the label's pixels, proportional to ``score^(1/t)``.
+
+    Unlike in ``expected_overlap`` near copies all count: that several prompts gave nearly the same mask
+    speaks for its pixels.
+
+    Args:
+        scores: ``(G, M)`` final scores of the proposals, not negative.
+        valid: Which proposals there are.
+        temperature: t > 0.
+
+    Returns:
+        ``(G, M)``, adding up to 1 in a bag that is not empty; 0 at invalid proposals.
+    """
+    weights = scores.clamp_min(torch.finfo(scores.dtype).tiny).log() / temperature
+    weights = weights.masked_fill(~valid, torch.finfo(weights.dtype).min).softmax(dim=1)
+    return weights.masked_fill(~valid, 0.0)
+
+
 def bag_mask_iou(masks: Bool[Tensor, "G M h w"]) -> Float[Tensor, "G M M"]:
     """Intersection over union of every two masks of a bag, bag by bag.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sapnet.losses.segmentation import SegmentationSums
 from sapnet.mil.agreement import segmenter_agreement
 from sapnet.mil.exclusion import exclude_neighbours
-from sapnet.mil.expected_overlap import expected_overlap, mean_of_views
+from sapnet.mil.expected_overlap import expected_overlap, mean_of_views, vote_weights
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
 from sapnet.models.frozen_features import FeatureKeeper, frozen_features
@@ -38,6 +38,9 @@ class Picks:
     """Index into the bag; -1 for an empty bag."""
     scores: Float[Tensor, " G"]
     """The pick's share of the bag's final scores, in [0, 1]."""
+    votes: Float[Tensor, "G M"] | None = None
+    """Weight of every proposal in a vote over the label's pixels, adding up to 1 in a bag that is not
+    empty; None where the label is the pick's mask."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class LabellingRule:
     """Weight of ``mil.exclusion``; 0: not."""
     overlap_temperature: float = 0.0
     """Temperature of ``mil.expected_overlap``; 0: the highest score."""
+    vote: bool = False
+    """Whether pixels are voted on; with a temperature alone."""
 
 
 PAPER_RULE = LabellingRule()
@@ -174,12 +179,15 @@ class SapNet(nn.Module):
             ranking = exclude_neighbours(ranking, batch.bags, image_index, weight=rule.exclusion)
         if others or rule.exclusion > 0:
             index = best_valid_index(ranking, batch.bags.valid)
+        votes = None
         if rule.overlap_temperature > 0:
             overlaps = expected_overlap(ranking, batch.bags, temperature=rule.overlap_temperature)
             index = best_valid_index(overlaps, batch.bags.valid)
+            if rule.vote:
+                votes = vote_weights(ranking, batch.bags.valid, temperature=rule.overlap_temperature)
         chosen = take_rows(ranking, index, absent=0.0)
         share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
-        return Picks(proposal_index=index, scores=share)
+        return Picks(proposal_index=index, scores=share, votes=votes)
 
     def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""

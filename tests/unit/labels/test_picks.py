@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_builders import FakeStore, box_mask, proposals
-from sapnet.labels.picks import PickedProposals, picked_only, rank_in_bag
+from sapnet.labels.picks import Pick, PickedProposals, picked_only, rank_in_bag
 
 SIZE = (20, 30)
 
@@ -41,7 +41,7 @@ def test_a_store_of_picks_answers_like_the_store():
         def __contains__(self, image_id):
             return image_id in self.content
 
-    store = PickedProposals(Store({1: proposals(1, SIZE, {7: bag(1, 4)})}), {7: 1})
+    store = PickedProposals(Store({1: proposals(1, SIZE, {7: bag(1, 4)})}), {7: Pick(1, 0.5)})
     assert 1 in store
     assert 2 not in store
     assert store.of_image(1).boxes[:, 0].tolist() == [4]

@@ -129,9 +129,31 @@ def test_a_high_temperature_picks_what_overlaps_the_bag_most(tiny):
     case = trained(scales=[1.0], overlap_temperature=1e6, exclusion=0.0)
     found = choose(case.network, tiny, case.config, options=QUIET)
     # Every bag holds a part, the whole around it and a group around both.
-    assert {index for key, (index, _) in found.items() if key != 2} == {1}
-    assert found[2] == (-1, 0.0)
-    assert all(0 <= score <= 1 for _, score in found.values())
+    assert {pick.proposal for key, pick in found.items() if key != 2} == {1}
+    assert found[2] == (-1, 0.0, (0.0, 0.0, 0.0))
+    assert all(0 <= pick.score <= 1 for pick in found.values())
+    # All have the same weight, so what two of the three cover is voted for: the whole.
+    votes = {pick.votes for key, pick in found.items() if key != 2}
+    assert all(vote == pytest.approx((1 / 3,) * 3, rel=1e-4) for vote in votes)
+
+
+def test_votes_weigh_as_the_temperature_says(tiny):
+    case = trained(scales=[1.0], overlap_temperature=0.5, exclusion=0.0)
+    found = choose(case.network, tiny, case.config, options=QUIET)
+    batch = batch_of(views_of(tiny, scales=[1.0])[0])
+    scores = case.network._ranked(batch, use_segmenter=True)[1]
+    for click, annotation_id in enumerate(batch.prompts.annotation_ids.tolist()):
+        valid = batch.bags.valid[click].tolist()
+        powers = [float(score) ** 2 * there for score, there in zip(scores[click], valid, strict=True)]
+        expected = [power / max(sum(powers), 1e-30) for power in powers]
+        assert found[annotation_id].votes == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_vote_the_picks_are_the_same_and_carry_no_votes(tiny):
+    voted, plain = (trained(vote=vote) for vote in (True, False))
+    found, other = (choose(one.network, tiny, one.config, options=QUIET) for one in (voted, plain))
+    assert {key: pick[:2] for key, pick in found.items()} == {key: pick[:2] for key, pick in other.items()}
+    assert {pick.votes for pick in other.values()} == {()}
 
 
 def test_every_click_is_labelled_once_from_all_views(tiny):
