@@ -260,10 +260,16 @@ def test_the_steps_of_the_paper_end_in_the_preset_and_the_replacements_in_the_de
     made = {row.label: row for row in EXPERIMENTS["components"]("simulated", Config())}
     last = with_changes(Config(), made["paper: + MPS, end to end"].changes)
     assert last == with_changes(Config(), PAPER)
-    ends = with_changes(Config(), made["default: + a second opinion"].changes)
+    ends = with_changes(Config(), made["default: + a vote over pixels"].changes)
     assert (ends.model, ends.labelling) == (Config().model, Config().labelling)
     unasked = with_changes(Config(), made["default: + labels of two views, by expected overlap"].changes)
     assert unasked.model.picking.opinion_exponent == 0
+    assert [
+        made[f"default: + {name}"].changes["labelling"]["vote"]
+        for name in ("a second opinion", "a vote over pixels")
+    ] == [False, True]
+    released = with_changes(Config(), made["released code: all steps"].changes).model
+    assert released.refinement.enabled and released.box_mining.also_after_select
     mined = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
     assert mined.labelling == last.labelling != ends.labelling
     first = with_changes(Config(), made["single MIL"].changes).model

@@ -100,10 +100,8 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
         NotMeasured: The proposals are still to be made, where nothing is to be measured.
     """
     config = with_changes(bench.config, {**row.changes, "seed": seed})
-    source = row.source or bench.source
-    data = bench.data
-    # A store is made for all images, and with the classes as they are: no proposer sees them. The enhancer
-    # learns from them, so its boxes and proposals are those of the mistaken clicks.
+    source, data = row.source or bench.source, bench.data
+    # A store is of all images, and of true classes: no proposer sees them, but the enhancer learns them.
     mistaken = row.clicks.wrong_classes if config.proposals.boxes == "enhancer" else 0.0
     early = replace(row.clicks, images=1.0, wrong_classes=mistaken)
     late = Clicks(images=row.clicks.images, wrong_classes=row.clicks.wrong_classes - mistaken)
@@ -191,7 +189,7 @@ def picks_of(prepared: Prepared) -> Picks:
     if prepared.row.labels == "oracle":
         limit = prepared.config.data.max_proposals
         best = best_picks(prepared.learned.store, prepared.bench.data.instances, max_proposals=limit)
-        return {key: Pick(*item) for key, item in best.items()}
+        return {key: Pick(*found) for key, found in best.items()}
     if prepared.row.labels in ("truth", "top-score"):
         return top_score_picks(prepared.points)
     folder, _ = _trained_labels(prepared)
