@@ -16,8 +16,9 @@ from typing import Any
 from sapnet.bench.bags import BAGS_NAME, run_bags
 from sapnet.bench.data import BenchData
 from sapnet.bench.kept import NotMeasured, instances_digest
-from sapnet.bench.measuring import Bench, label_figures, prepare, segmenter_figures
+from sapnet.bench.measuring import Bench, label_figures, picks_of, prepare, segmenter_figures
 from sapnet.bench.paired import kept_image_sums
+from sapnet.bench.picked_kinds import picked_kinds
 from sapnet.bench.rows import SOURCES, Source
 from sapnet.bench.summary import RowResults, table_rows
 from sapnet.bench.tables import EXPERIMENTS
@@ -120,6 +121,9 @@ def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> 
         results.images[seed] = kept_image_sums(found)
         results.clicks = found["clicks"]
         results.kept.append(found["folder"])
+        if results.simulated and row.labels in ("top-score", "selection", "end-to-end"):
+            ids = prepared.points.images.ids.tolist()
+            results.figures[seed] |= picked_kinds(prepared.learned.store, picks_of(prepared), ids)
     if not with_ap or row.segmenter == "none":
         return
     with suppress(NotMeasured):

@@ -47,7 +47,7 @@ def _stages(source: Source, config: Config) -> tuple[Row, ...]:
 
 def _components(source: Source, config: Config) -> tuple[Row, ...]:
     return (
-        Row("single MIL", changes=SINGLE_MIL, segmenter="end-to-end"),
+        Row("single MIL", changes=SINGLE_MIL, segmenter="end-to-end", group="paper"),
         *_paper_chain(),
         # The differences of docs/adr/0005 all at once; each is a setting that can be changed alone.
         Row("released code: all steps", changes=merged(_PAPER_STEPS, RELEASED), group="released"),

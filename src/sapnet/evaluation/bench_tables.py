@@ -13,6 +13,7 @@ _OVERLAP = "mask mIoU"
 _ALWAYS = (_OVERLAP, "share closed", "box mIoU", "Gap")
 _PRECISIONS = ("AP", "AP50", "AP75", "AP of full", "AP50 of full")
 _SIZES = ("small", "medium", "large")
+_KINDS = ("part", "whole", "group")
 _NOTE = (
     "Mean over seeds ± sample deviation. Differences are paired (same seeds, same images), with the interval "
     "of 95 % of 10,000 bootstrap draws of the images. Share closed: of the distance from the highest "
@@ -33,7 +34,7 @@ def bench_tables(
 
     Returns:
         ``caption``, ``header``, ``rows`` (cells are text) and ``note`` of: labels, their sizes,
-        differences, and segmenters where AP is wanted of any row.
+        differences, what simulated bags were asked for, and segmenters where AP is wanted of any row.
     """
     measured = {row["label"]: row for row in content["rows"]}
     rows = planned or [(label, row["segmenter"] != "none") for label, row in measured.items()]
@@ -51,6 +52,9 @@ def bench_tables(
             [[label, *_differences(measured.get(label))] for label, _ in rows],
         ),
     ]
+    if any(kind in row["metrics"] for row in measured.values() for kind in _KINDS):
+        kinds = [[label, *(_cell(measured.get(label), name, seeds) for name in _KINDS)] for label, _ in rows]
+        tables.append(_table(f"What was picked, share of the clicks, {title}", ["", *_KINDS], kinds))
     wanted = [label for label, with_precision in rows if with_precision]
     if wanted and content["segmenter_seeds"]:
         tables.append(_segmenters(wanted, measured, content, title))
