@@ -26,7 +26,6 @@ def picked_kinds(store: BagSource, picks: Mapping[int, Pick], image_ids: list[in
     found: Counter[str] = Counter()
     for image_id in image_ids:
         if image_id in store:
-            found.update(
-                kind.removeprefix(_PREFIX) for kind in label_masks(store.of_image(image_id), plain).kinds
-            )
+            kinds = label_masks(store.of_image(image_id), plain).kinds
+            found.update(kind.removeprefix(_PREFIX) for kind in kinds)
     return {kind: count / found.total() for kind, count in sorted(found.items())}
