@@ -139,16 +139,18 @@ def align_regions(
         samples: Samples per side of an output cell, at least 1.
 
     Returns:
-        ``(n, C, size, size)`` in the order of ``rois``; on the CPU of their type. Boxes get no gradient.
+        ``(n, C, size, size)`` in the order of ``rois``, summed in their type, which may be wider than that of
+        ``feature``, and returned in the latter. Boxes get no gradient.
     """
     if feature.device.type != "cpu":
-        return roi_align(feature, rois, size, 1 / stride, samples, aligned=True)
+        wide = roi_align(feature.to(rois.dtype), rois, size, 1 / stride, samples, aligned=True)
+        return wide.to(feature.dtype)
     batch, channels, height, width = feature.shape
     weights = _sampling_matrix(rois, (batch, height, width), size, stride, samples)
     with torch.autocast("cpu", enabled=False):
         flat = feature.to(rois.dtype).permute(0, 2, 3, 1).reshape(-1, channels)
         cells = torch.sparse.mm(weights, flat)
-    return cells.view(len(rois), size, size, channels).permute(0, 3, 1, 2)
+    return cells.to(feature.dtype).view(len(rois), size, size, channels).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

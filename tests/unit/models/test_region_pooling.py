@@ -36,6 +36,19 @@ def test_the_sparse_product_equals_torchvision_in_value_and_gradient(samples):
 
 
 @pytest.mark.parametrize("mode", ["pyramid", "backbone"])
+def test_half_precision_maps_give_half_precision_features_of_the_same_sums(mode):
+    features = [torch.randn(2, 4, 64 // s, 96 // s) for s in (4, 8)]
+    boxes, index = random_boxes(9), torch.randint(0, 2, (9,))
+    pooler = RegionPooler([4, 8], roi_size=3, mode=mode)
+    half = [feature.bfloat16() for feature in features]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pooler(half, boxes, index)
+    assert found.dtype == torch.bfloat16
+    expected = pooler([feature.float() for feature in half], boxes, index)
+    assert torch.allclose(found.float(), expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("mode", ["pyramid", "backbone"])
 def test_rows_do_not_depend_on_the_order_or_company_of_the_boxes(mode):
     features = [torch.randn(2, 4, 64 // s, 96 // s) for s in (4, 8, 16)]
     boxes, index = random_boxes(30), torch.randint(0, 2, (30,))
