@@ -101,12 +101,10 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     """
     config = with_changes(bench.config, {**row.changes, "seed": seed})
     source, data = row.source or bench.source, bench.data
-    # A store is of all images, and of true classes: no proposer sees them, but the enhancer learns them.
-    mistaken = row.clicks.wrong_classes if config.proposals.boxes == "enhancer" else 0.0
-    early = replace(row.clicks, images=1.0, wrong_classes=mistaken)
-    late = Clicks(images=row.clicks.images, wrong_classes=row.clicks.wrong_classes - mistaken)
-    everything = clicks_of(data.points, data.instances, early, seed=seed)
-    points = clicks_of(everything, data.instances, late, seed=seed)
+    # A store is made for all images; a row with fewer reads only theirs.
+    only = Clicks(images=row.clicks.images)
+    everything = clicks_of(data.points, data.instances, replace(row.clicks, images=1.0), seed=seed)
+    points = clicks_of(everything, data.instances, only, seed=seed)
     place = bench.out / "proposals"
     store = proposals_of(
         data, everything, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only
