@@ -182,7 +182,10 @@ class AgreementConfig(Section):
 
 
 class LabellingConfig(Section):
-    """How a trained network labels (not in the paper; ADR 0008). None of it is used in training."""
+    """How a trained network labels (not in the paper; ADR 0008, 0012).
+
+    Training end to end uses none of it; the second stage of two-stage training learns from these labels.
+    """
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1.3)
     """One view of every image per entry, at data.test_short_side and data.max_long_side times this;
@@ -196,8 +199,9 @@ class LabellingConfig(Section):
     """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
     with the bag, whose proposals count as score ** (1 / temperature)."""
     vote: bool = True
-    """Label the pixels that proposals with more than half of all those counts cover, instead of the pixels of
-    one proposal (ADR 0012); the same at temperature 0."""
+    """Label the pixels that proposals with more than half of the weight cover, each weighing
+    score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
+    temperature 0."""
 
 
 class SolovConfig(Section):

@@ -5,15 +5,20 @@ import shutil
 
 import pytest
 
+from data_builders import FakeStore
 from sapnet.bench import EXPERIMENTS, BenchOptions, experiments, run_bench, trainings
 from sapnet.bench.changes import with_changes, without_effect
 from sapnet.bench.data import BenchData
 from sapnet.bench.forms import PAPER, SINGLE_MIL
-from sapnet.bench.kept import instances_digest
+from sapnet.bench.kept import instances_digest, read_picks, write_picks
+from sapnet.bench.measuring import Bench, prepare
 from sapnet.bench.rows import SOURCES, Clicks, Row
-from sapnet.bench.trainings import as_segmenter
+from sapnet.bench.trainings import as_segmenter, with_fixed
 from sapnet.config import Config
+from sapnet.engine.session import TrainingData
 from sapnet.errors import CheckpointError, InputError
+from sapnet.evaluation.bench_tables import bench_tables
+from sapnet.labels.picks import Pick
 from sapnet.report import write_report
 from training_builders import tiny_config, write_bench_data
 
@@ -194,6 +199,33 @@ def test_changed_ground_truth_is_measured_anew_and_the_training_kept(data, done,
     assert kept[0][segmenter] != kept[1][segmenter]
     assert kept[0][labels] == kept[1][labels]
     assert kept[0][other_seed] == kept[1][other_seed]
+
+
+def test_the_kinds_that_were_picked_from_simulated_bags_are_a_table(done):
+    kinds = [row_of(done[1], label)["metrics"] for label in ("picks", "picks, not mined")]
+    for metrics in kinds:
+        shares = [metrics[name]["mean"] for name in ("part", "whole", "group")]
+        assert sum(shares) == pytest.approx(1)
+    captions = [table["caption"] for table in bench_tables(done[1])]
+    assert any(caption.startswith("What was picked, share of the picks") for caption in captions)
+
+
+def test_clicks_of_wrong_classes_have_their_own_proposals(data, tmp_path):
+    # Clicks of the same class are negative points, so a store of the true classes would tell them.
+    bench = Bench(BenchData.load(data), tmp_path, tiny_config(**QUICK), "simulated", 1, True)
+    prepared = prepare(bench, Row("wrong", clicks=Clicks(wrong_classes=1.0)), 0)
+    assert (prepared.points.annotation_labels != bench.data.points.annotation_labels).all()
+    assert prepared.learned.store.manifest["points_digest"] == prepared.points.digest
+
+
+def test_votes_are_kept_with_the_picks_and_part_what_is_learned_from_them(data, tmp_path):
+    picks = {7: Pick(2, 0.5, (0.25, 0.0, 0.75)), 3: Pick(-1, 0.0)}
+    write_picks(tmp_path, picks)
+    assert read_picks(tmp_path) == picks
+    points = BenchData.load(data).points
+    learned = TrainingData(points, data, FakeStore({}), {"points": points.digest})
+    voted = [picks, {**picks, 7: Pick(2, 0.5, (0.75, 0.0, 0.25))}, {**picks, 7: Pick(2, 0.5)}]
+    assert len({with_fixed(learned, item).digests["picks"] for item in voted}) == 3
 
 
 def test_damaged_figures_and_picks_are_told(data, done, tmp_path, monkeypatch):

@@ -34,5 +34,5 @@ def test_the_share_of_every_kind_is_of_the_picks_whatever_was_voted():
     store = Store({1: first, 2: other, 4: other})
     picks = {7: Pick(1, 0.9, (1.0, 0.0)), 8: Pick(0, 0.8), 9: Pick(0, 0.7)}
     found = picked_kinds(store, picks, [1, 2, 3])
-    assert found == pytest.approx({"group": 1 / 3, "whole": 2 / 3})
+    assert found == pytest.approx({"part": 0, "whole": 2 / 3, "group": 1 / 3})
     assert picked_kinds(store, {}, [1, 2]) == {}

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 
 from sapnet.evaluation.bag_picks import BagSource
-from sapnet.labels.picks import Pick, label_masks
+from sapnet.labels.picks import Pick, picked_only
+from sapnet.proposals.simulated import GROUP, PART, WHOLE
 
-_PREFIX = "simulated-"
+KINDS = {"part": PART, "whole": WHOLE, "group": GROUP}
+"""The kinds of simulated proposals by the name of their column."""
 
 
 def picked_kinds(store: BagSource, picks: Mapping[int, Pick], image_ids: list[int]) -> dict[str, float]:
-    """Count the kinds of the picked proposals.
+    """Count the kinds of the picked proposals of a simulated store.
 
     Args:
         store: What was picked from.
@@ -20,12 +22,12 @@ def picked_kinds(store: BagSource, picks: Mapping[int, Pick], image_ids: list[in
         image_ids: The images that count.
 
     Returns:
-        Share of all picks by kind, without the name of the simulation; nothing without picks.
+        Share of all picks by the name of the kind; empty without picks.
     """
-    plain = {key: pick._replace(votes=()) for key, pick in picks.items()}
+    wanted = {key: pick.proposal for key, pick in picks.items()}
     found: Counter[str] = Counter()
     for image_id in image_ids:
         if image_id in store:
-            kinds = label_masks(store.of_image(image_id), plain).kinds
-            found.update(kind.removeprefix(_PREFIX) for kind in kinds)
-    return {kind: count / found.total() for kind, count in sorted(found.items())}
+            found.update(picked_only(store.of_image(image_id), wanted).kinds)
+    total = found.total()
+    return {name: found[kind] / total for name, kind in KINDS.items()} if total else {}

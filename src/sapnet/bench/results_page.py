@@ -48,8 +48,9 @@ def results_page(folder: Path) -> str:
     """Write the page.
 
     Args:
-        folder: Holds ``EXPERIMENT-DATA-SOURCE.json``, the ``bench.json`` of what has been measured, and
-            ``bags-DATA.json``, the tables of bags.
+        folder: Holds ``EXPERIMENT-DATA-SOURCE.json``, the ``bench.json`` of what has been measured, maybe
+            with a ``.md`` of the same name that says in words what it shows, and ``bags-DATA.json``, the
+            tables of bags.
 
     Returns:
         Markdown; the same for the same files.
@@ -96,6 +97,9 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     if any("not measured" in cells for table in tables for cells in table["rows"]):
         lines.append("The same command measures the rows that are not measured yet.\n")
     lines.append(as_markdown(tables).replace("### ", "#### "))
+    said = path.with_suffix(".md")
+    if said.exists():
+        lines.append(f"#### What {name} says, {data}, {_NAMES[source]}\n\n{said.read_text(encoding='utf-8')}")
     return "\n".join(lines)
 
 

@@ -88,8 +88,9 @@ def _default_chain(config: Config) -> tuple[Row, ...]:
         "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
         "+ labels of two views, by expected overlap": {"labelling": {**labelling, "vote": False}},
         "+ a second opinion": sections_of(config, "picking"),
-        "+ a vote over pixels": {"labelling": labelling},
     }
+    if config.labelling.vote and config.labelling.overlap_temperature > 0:
+        steps["+ a vote over pixels"] = {"labelling": labelling}
     rows, form = [], SINGLE_MIL
     for name, step in steps.items():
         form = merged(form, step)
@@ -257,13 +258,7 @@ MEANING: dict[str, str] = {
     "stages": "SAM-top1, two-stage, end to end and full supervision (the paper's tables 1 and 3).",
     "components": "One stage after the other, in the paper's form, in the released code's, and what the "
     "default has instead (table 4). Labels are those of a selection trained alone unless a row says end to "
-    "end; alternates (MPS) teach the segmentation branch alone, so they have no effect without it. Where a "
-    "step of the paper lowers the labels, the kinds picked from simulated bags show why. On these "
-    "photographs the single MIL errs towards groups, not parts. Guidance (PDG) takes its picks away from "
-    "groups, but gives them to parts as much as to wholes, and box mining (BMS) merges picks with what "
-    "contains them, which is a group as often as the whole. In their place the default has a sharper "
-    "guidance together with picks that weigh class, size and the proposer's score, and labels that mined "
-    "boxes have no say in.",
+    "end; alternates (MPS) teach the segmentation branch alone, so they have no effect without it.",
     "box-mining": "Thresholds of box mining (table 5), on the given settings, with the picks as labels: the "
     "default labels by expected overlap, where mined boxes have no say. The mined box teaches nothing "
     "where mining follows the refine pass, so all rows pick with the networks of one training.",

@@ -34,7 +34,8 @@ def bench_tables(
 
     Returns:
         ``caption``, ``header``, ``rows`` (cells are text) and ``note`` of: labels, their sizes,
-        differences, what simulated bags were asked for, and segmenters where AP is wanted of any row.
+        differences, which kinds were picked from simulated bags, and segmenters where AP is wanted of
+        any row.
     """
     measured = {row["label"]: row for row in content["rows"]}
     rows = planned or [(label, row["segmenter"] != "none") for label, row in measured.items()]
@@ -54,7 +55,7 @@ def bench_tables(
     ]
     if any(kind in row["metrics"] for row in measured.values() for kind in _KINDS):
         kinds = [[label, *(_cell(measured.get(label), name, seeds) for name in _KINDS)] for label, _ in rows]
-        tables.append(_table(f"What was picked, share of the clicks, {title}", ["", *_KINDS], kinds))
+        tables.append(_table(f"What was picked, share of the picks, {title}", ["", *_KINDS], kinds))
     wanted = [label for label, with_precision in rows if with_precision]
     if wanted and content["segmenter_seeds"]:
         tables.append(_segmenters(wanted, measured, content, title))

@@ -14,7 +14,8 @@ from sapnet.data.dataset import TrainingDataset
 from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
-from sapnet.labels.picks import Pick, label_masks
+from sapnet.labels.picks import Pick, label_masks, picked_only
+from sapnet.mil.selection import take_rows
 from sapnet.models.sapnet import PAPER_RULE, LabellingRule, Picks, SapNet
 from sapnet.proposals.proposer import ImageProposals
 
@@ -73,9 +74,12 @@ def pick_proposals(
 
 
 def _votes(found: Picks) -> list[tuple[float, ...]]:
+    """The votes of every click; none where the pick has the majority alone, so that its mask is the label."""
     if found.votes is None:
         return [()] * len(found.scores)
-    return [tuple(row) for row in found.votes.tolist()]
+    outvoted = take_rows(found.votes, found.proposal_index, absent=1.0) <= 0.5
+    rows = zip(found.votes.tolist(), outvoted.tolist(), strict=True)
+    return [tuple(row) if wanted else () for row, wanted in rows]
 
 
 def top_score_picks(points: PointSet) -> dict[int, Pick]:
@@ -108,9 +112,9 @@ def label_document(
 
     Returns:
         A COCO document: every annotation has the click's id, ``score``, ``point``, ``proposal``
-        (index in the bag of the proposal that was picked, whose pixels a vote may have changed),
-        ``prompt_kind`` and ``proposer_score``. Clicks without any proposal are listed under
-        ``unlabelled``.
+        (index in the bag of the proposal that was picked), its ``prompt_kind`` and ``proposer_score``, and
+        ``voted``: whether a vote gave the label other pixels than the proposal's. Clicks without any
+        proposal are listed under ``unlabelled``.
     """
     annotations: list[dict[str, Any]] = []
     for row, image_id in enumerate(points.images.ids.tolist()):
@@ -144,6 +148,7 @@ def _of_image(
 ) -> Iterator[dict[str, Any]]:
     """Annotations of one image, in the order of its clicks."""
     chosen = label_masks(proposals, picks)
+    plain = picked_only(proposals, {key: pick.proposal for key, pick in picks.items()})
     place = {int(item): row for row, item in enumerate(clicks.annotation_ids)}
     for item, prompt in enumerate(chosen.prompt_index.tolist()):
         annotation_id = int(chosen.annotation_ids[prompt])
@@ -163,6 +168,7 @@ def _of_image(
             "score": round(float(np.clip(picks[annotation_id].score, 0.0, 1.0)), 6),
             "point": [float(value) for value in clicks.xy[row]],
             "proposal": picks[annotation_id].proposal,
+            "voted": chosen.counts[item] != plain.counts[item],
             "prompt_kind": chosen.kinds[item],
             "proposer_score": float(chosen.scores[item]),
         }

@@ -21,7 +21,7 @@ from sapnet.data.rle import decode_masks, mask_area, mask_box
 from sapnet.data.tables import AnnotationTable, read_common
 from sapnet.errors import DataError
 
-SOURCE_KEYS = ("source", "proposal", "prompt_kind", "proposer_score")
+SOURCE_KEYS = ("source", "proposal", "voted", "prompt_kind", "proposer_score")
 """Keys of an annotation that say where its mask comes from."""
 
 # Area and box are computed from the mask, so that they cannot disagree with it.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from sapnet.data.rle import mask_area, mask_box
 from sapnet.evaluation.bag_picks import BagSource
@@ -54,8 +55,8 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         picks: By annotation id.
 
     Returns:
-        At most one proposal per click: the picked one, with the pixels that the vote gave it. Where no
-        pixel has more than half of the votes it keeps its own.
+        At most one proposal per click: the picked one, with the pixels that the vote gave it. It keeps its
+        own where the vote leaves nothing, or a sliver that is shared by masks which part otherwise.
     """
     chosen = picked_only(proposals, {key: pick.proposal for key, pick in picks.items()})
     votes = [picks[int(item)].votes if int(item) in picks else () for item in proposals.annotation_ids]
@@ -74,8 +75,11 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         table[prompts, rank[voters]],
         proposals.image_size,
     )
+    least = _least_areas(proposals.areas[voters], prompts, table[prompts, rank[voters]], len(votes))
+    areas = dict(zip(voted, mask_area(list(voted.values()), proposals.image_size), strict=True))
     counts = tuple(
-        voted.get(int(prompt), own) for prompt, own in zip(chosen.prompt_index, chosen.counts, strict=True)
+        voted[prompt] if areas.get(prompt, 0) >= max(1.0, least[prompt]) else own
+        for prompt, own in zip(chosen.prompt_index.tolist(), chosen.counts, strict=True)
     )
     return replace(
         chosen,
@@ -83,6 +87,19 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         boxes=mask_box(counts, chosen.image_size).astype(chosen.boxes.dtype),
         areas=mask_area(counts, chosen.image_size).astype(chosen.areas.dtype),
     )
+
+
+def _least_areas(areas: ndarray, prompts: ndarray, weights: ndarray, num_prompts: int) -> ndarray:
+    """Half of the area of every click's smallest proposal among those that weigh in earnest, in pixels.
+
+    A vote over masks that lie in each other has the area of one of them at least.
+    """
+    heaviest = np.zeros(num_prompts)
+    np.maximum.at(heaviest, prompts, weights)
+    earnest = weights >= 0.1 * heaviest[prompts]
+    smallest = np.full(num_prompts, np.inf)
+    np.minimum.at(smallest, prompts[earnest], areas[earnest])
+    return smallest / 2
 
 
 def picked_only(proposals: ImageProposals, picks: Mapping[int, int]) -> ImageProposals:

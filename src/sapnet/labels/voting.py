@@ -11,7 +11,7 @@ from numpy import ndarray
 from sapnet.data.rle import encode_runs, run_lengths
 
 _WHOLE = 2**40
-"""Weights are added up as integers, so that the order of the proposals changes nothing."""
+"""A group's weights are added up as integers, so that the order of the proposals changes nothing."""
 
 
 def voted_masks(
@@ -27,8 +27,8 @@ def voted_masks(
 
     Args:
         counts: n compressed counts.
-        group: Which masks vote together.
-        weights: Not negative.
+        group: Which masks vote together; not negative.
+        weights: Not negative; only their shares of a group's sum matter.
         size: ``(height, width)`` of the masks.
 
     Returns:
@@ -41,21 +41,21 @@ def voted_masks(
     pixels = size[0] * size[1]
     runs, offsets = run_lengths(counts, size)
     mask = np.repeat(np.arange(len(counts)), np.diff(offsets))
-    filled = (np.arange(len(runs)) - offsets[mask]) % 2 == 1
-    ends = np.cumsum(runs) - mask * pixels
-    whole = np.rint(np.asarray(weights, dtype=np.float64) * _WHOLE).astype(np.int64)
-    # A mask begins where an empty run ends, and ends where a filled one does; nothing begins at the end.
-    kept = filled | (ends < pixels)
-    line = (np.asarray(group)[mask] * (pixels + 1) + ends)[kept]
-    steps = np.where(filled, -whole[mask], whole[mask])[kept]
-    order = np.argsort(line, kind="stable")
-    line, covered = line[order], np.cumsum(steps[order])
-    settled = np.flatnonzero(np.diff(line, append=-1))
-    line, covered = line[settled], covered[settled]
-    owner, place = np.divmod(line, pixels + 1)
-    total = np.bincount(group, weights=whole, minlength=1 + int(max(group, default=0))).astype(np.int64)
-    inside = 2 * covered > total[owner]
-    # Every group ends outside, so a change of sides never spans two of them.
+    filled = ((np.arange(len(runs)) - offsets[mask]) % 2 == 1) & (runs > 0)
+    stops = (np.cumsum(runs) - mask * pixels)[filled]
+    starts, mask = stops - runs[filled], mask[filled]
+    whole = _whole_numbers(np.asarray(group, dtype=np.int64), np.asarray(weights, dtype=np.float64))
+    # Every group takes pixels + 1 positions of one long line, so one sweep serves all of them.
+    line = np.asarray(group, dtype=np.int64)[mask] * (pixels + 1)
+    places = np.concatenate([line + starts, line + stops])
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    covered = np.cumsum(np.concatenate([whole[mask], -whole[mask]])[order])
+    settled = np.flatnonzero(np.diff(places, append=-1))
+    owner, place = np.divmod(places[settled], pixels + 1)
+    # Weights of a group add up to one whole, give or take the rounding of each.
+    inside = 2 * covered[settled] > _WHOLE + len(counts)
+    # All runs of a group have ended at its end, so a change of sides never spans two groups.
     changes = np.flatnonzero(np.diff(inside, prepend=False))
     owner, place = owner[changes], place[changes]
     first = np.flatnonzero(np.diff(owner, prepend=-1))
@@ -64,3 +64,10 @@ def voted_masks(
         int(owner[start]): encode_runs(place[start:stop], size)
         for start, stop in zip(first, last, strict=True)
     }
+
+
+def _whole_numbers(group: Int[ndarray, " n"], weights: Float[ndarray, " n"]) -> Int[ndarray, " n"]:
+    """Each weight's share of its group's sum, in units of one part in ``_WHOLE``."""
+    total = np.bincount(group, weights=weights, minlength=1)[group]
+    shares = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return np.rint(shares * _WHOLE).astype(np.int64)

@@ -64,6 +64,7 @@ def expected_overlap(
     return torch.einsum("gij,gj->gi", overlaps.to(weights.dtype), weights).masked_fill(~bags.valid, 0.0)
 
 
+@torch.no_grad()
 def vote_weights(
     scores: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"], *, temperature: float
 ) -> Float[Tensor, "G M"]:

@@ -27,7 +27,8 @@ class RegionPooler(nn.Module):
             so that the average over the cells is the average over the mask.
         samples: RoIAlign samples per side of an output cell; a fixed number bounds the work of
             large boxes.
-        chunk: Boxes pooled at once, which bounds temporary memory.
+        chunk: Boxes pooled at once, which bounds temporary memory. On the CPU some 16 kB per box and map
+            stay until the backward pass.
     """
 
     def __init__(
@@ -188,10 +189,11 @@ def _sampling_weights(
     # Samples more than a cell outside count 0; those just outside repeat the border.
     counts = (position >= -1) & (position <= length)
     position = position.clamp(0, length - 1)
-    before = position.floor()
+    # What is not a number must reach the loss, which names its image, and not the index of a cell.
+    before = torch.where(counts, position.floor(), torch.zeros_like(position))
     after = position - before
     cells = torch.stack((before, (before + 1).clamp_max(length - 1)), dim=-1).long()
-    weights = torch.stack((1 - after, after), dim=-1) * (counts / samples)[..., None]
+    weights = torch.stack((1 - after, after), dim=-1) * (counts.to(position.dtype) / samples)[..., None]
     shape = (len(span), size, 2 * samples)
     return cells.view(shape), weights.view(shape)
 

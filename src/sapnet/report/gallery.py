@@ -72,8 +72,9 @@ def gallery_section(run: RunContents, album: Album) -> Markup | None:
 
 def _explanation(run: RunContents) -> str:
     words = (
-        "Each row shows one clicked object: the click, the mask that was picked, the mask with the "
-        "highest proposer score, and the proposals it was picked from with their scores."
+        "Each row shows one clicked object: the click, its label, the mask with the highest proposer score, "
+        "and the proposals with their scores. A label is the mask of the picked proposal, or what a vote "
+        "over the pixels of all proposals made of it."
     )
     if run.instances is not None:
         words += " IoU is the overlap with the ground truth mask."
@@ -151,7 +152,7 @@ def _render(
     views = [view(None, PICK_COLOR, "Click", "")]
     if example.truth is not None:
         views.append(view(example.truth, TRUTH_COLOR, "Ground truth", ""))
-    views.append(view(example.pick, PICK_COLOR, "Pick", overlap(example.pick) + score, class_="pick"))
+    views.append(view(example.pick, PICK_COLOR, "Label", overlap(example.pick) + score, class_="pick"))
     if example.counts:
         views.append(view(example.counts[0], TOP_SCORE_COLOR, "Top score", overlap(example.counts[0])))
     strip = [

@@ -1,4 +1,4 @@
-"""Whole images: training images with the picks, validation images with predictions and truth."""
+"""Whole images: training images with the labels, validation images with predictions and truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIN_SCORE = 0.3
 
 
 def training_section(run: RunContents, album: Album) -> Markup | None:
-    """Return training images with every pick drawn; None where there are no labels or images."""
+    """Return training images with every label drawn; None where there are no labels or images."""
     if run.labels is None or run.images is None:
         return None
     by_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
@@ -45,12 +45,12 @@ def training_section(run: RunContents, album: Album) -> Markup | None:
         for pick in picks:
             if pick.get("point"):
                 drawn = draw_click(drawn, pick["point"], share=1 / 150)
-        words = f"{entry['file_name']}: {_count(len(picks), 'picked mask')}"
+        words = f"{entry['file_name']}: {_count(len(picks), 'label')}"
         figures.append(_figure(album, drawn, words))
     if not figures:
         return None
     intro = f"Drawn with a fixed seed. Picks from {run.proposal_words}; red dots are the clicks."
-    title = f"Training images with the picks ({run.proposal_words})"
+    title = f"Training images with the labels ({run.proposal_words})"
     return section("training-images", title, tag("p", intro), tag("div", *figures, class_="grid"))
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
-from data_builders import FakeStore, box_mask, proposals
+from data_builders import FakeStore, box_mask, click, image_entry, point_set, proposals
 from sapnet.data.rle import decode_masks, encode_mask, encode_runs
+from sapnet.labels.label import label_document
 from sapnet.labels.picks import Pick, PickedProposals, label_masks
 from sapnet.labels.voting import voted_masks
 
@@ -41,6 +43,19 @@ def test_every_group_keeps_the_pixels_with_more_than_half_of_its_weight(data):
             assert group not in found
         else:
             assert found[group] == encode_mask(expected)
+
+
+def test_runs_of_no_length_change_nothing():
+    # As other programs write them: a filled run of length 0 at the end, and one in the middle.
+    written = [[5, 5, 10, 0], [2, 6, 12], [1, 4, 0, 3, 12], [3, 0, 2, 5, 10, 0, 0, 0]]
+    counts = [
+        bytes(coco_mask.frPyObjects({"size": list(SIZE), "counts": runs}, *SIZE)["counts"])
+        for runs in written
+    ]
+    masks = decode_masks(counts, SIZE)
+    found = voted_masks([*counts, *counts], np.repeat([0, 2], 4), np.array([3, 2, 2, 1] * 2) / 1.0, SIZE)
+    expected = encode_mask(majority(masks, [3, 2, 2, 1]))
+    assert found == {0: expected, 2: expected}
 
 
 def test_half_of_the_weight_is_not_more_than_half():
@@ -80,6 +95,29 @@ def test_where_no_pixel_has_a_majority_the_picked_mask_stays():
     picks = {7: Pick(2, 0.9, (0.3, 0.3, 0.4)), 9: Pick(-1, 0.0, (0.0,) * 3)}
     labels = PickedProposals(FakeStore({1: every}), picks).of_image(1)
     assert labels.boxes.tolist() == [[16, 2, 22, 8]]
+
+
+def test_a_sliver_that_masks_share_which_part_otherwise_is_no_label():
+    size = (40, 60)
+    masks = [box_mask(size, left, 0, right, 20) for left, right in ((0, 20), (19, 40), (45, 60))]
+    every = proposals(1, size, {7: [(mask, 0.9 - 0.1 * rank) for rank, mask in enumerate(masks)]})
+    assert label_masks(every, {7: Pick(0, 0.9, (0.4, 0.3, 0.3))}).boxes.tolist() == [[0, 0, 20, 20]]
+
+
+class Store(FakeStore):
+    def __contains__(self, image_id):
+        return image_id in self.content
+
+
+def test_the_second_stage_and_the_label_file_have_the_pixels_of_the_vote():
+    bag_of = {7: bag(0, 2, 4), 8: bag(10, 20)}
+    points = point_set([click(7, (3, 5)), click(8, (12, 5))], images=[image_entry(width=30, height=9)])
+    store = Store({1: proposals(1, (9, 30), bag_of)})
+    picks = {7: Pick(2, 0.9, (0.4, 0.2, 0.4)), 8: Pick(0, 0.7, (0.9, 0.1, 0.0))}
+    assert PickedProposals(store, picks).of_image(1).boxes[:, 0].tolist() == [2, 10]
+    first, second = label_document(points, store, picks)["annotations"]
+    assert (first["bbox"], first["area"], first["proposal"], first["voted"]) == ([2, 2, 6, 6], 36, 2, True)
+    assert (second["bbox"], second["proposal"], second["voted"]) == ([10, 2, 6, 6], 0, False)
 
 
 def test_one_vote_for_all_is_the_mask_itself():

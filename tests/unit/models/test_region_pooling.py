@@ -22,9 +22,10 @@ def test_features_equal_the_definition_of_roi_align():
             assert torch.allclose(result[channel], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [(9, 13), (1, 1), (1, 5), (3, 1)])
 @pytest.mark.parametrize("samples", [1, 2, 3])
-def test_the_sparse_product_equals_torchvision_in_value_and_gradient(samples):
-    feature = torch.randn(3, 5, 9, 13, dtype=torch.float64, requires_grad=True)
+def test_the_sparse_product_equals_torchvision_in_value_and_gradient(samples, side):
+    feature = torch.randn(3, 5, *side, dtype=torch.float64, requires_grad=True)
     index = torch.randint(0, 3, (60, 1)).double()
     rois = torch.cat((index, random_boxes(60).double()), dim=1)
     ours = align_regions(feature, rois, 7, stride=8, samples=samples)
@@ -33,6 +34,13 @@ def test_the_sparse_product_equals_torchvision_in_value_and_gradient(samples):
     weight = torch.randn_like(ours)
     gradients = [torch.autograd.grad(result, feature, weight)[0] for result in (ours, theirs)]
     assert torch.allclose(*gradients)
+
+
+def test_a_box_that_is_not_a_number_gives_features_that_are_none_either():
+    rois = torch.tensor([[0.0, 1, 1, 20, 20], [0, float("nan"), 1, 20, 20]])
+    found = align_regions(torch.randn(1, 2, 4, 4), rois, 3, stride=8, samples=2)
+    assert found[0].isfinite().all()
+    assert found[1].isnan().all()
 
 
 @pytest.mark.parametrize("mode", ["pyramid", "backbone"])
