@@ -1,6 +1,6 @@
 """How much guidance (PDG, eq. 2) tells the proposals of a click apart, in the paper's form and the default's.
 
-OMP_NUM_THREADS=1 python benchmarks/guidance_spread.py --points POINTS --images IMAGES --proposals STORE [--every 5]
+OMP_NUM_THREADS=1 python benchmarks/guidance_spread.py --points POINTS --images IMAGES --proposals STORE
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from sapnet.build import build_dataset
 from sapnet.config import Config
-from sapnet.config_loader import load_config, preset_values
+from sapnet.config_loader import preset_values
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.mil.point_guidance import point_guidance
@@ -35,7 +35,7 @@ def main() -> None:
     paper = preset_values("paper")["model"]["guidance"]
     forms = {
         "paper": Config().model.guidance.model_copy(update=paper),
-        "default": load_config(None, []).model.guidance,
+        "default": Config().model.guidance,
     }
     config = Config()
     data = build_dataset(config, points, given.images, store, training=True)
