@@ -28,16 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("points", "images", "proposals"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--every", type=int, default=5, help="use every so-manieth image")
+    parser.add_argument("--every", type=int, default=5, help="use one image of so many")
     given = parser.parse_args()
     points = load_points(given.points)
     store = ProposalStore.open(given.proposals, points)
-    paper = preset_values("paper")["model"]["guidance"]
-    forms = {
-        "paper": Config().model.guidance.model_copy(update=paper),
-        "default": Config().model.guidance,
-    }
     config = Config()
+    default, paper = config.model.guidance, preset_values("paper")["model"]["guidance"]
+    forms = {"paper": default.model_copy(update=paper), "default": default}
     data = build_dataset(config, points, given.images, store, training=True)
     data.set_epoch(0)
     ratios: dict[str, list[torch.Tensor]] = {name: [] for name in forms}

@@ -14,7 +14,7 @@ from sapnet.data.bags import bags_of_image
 from sapnet.data.collate import collate
 from sapnet.data.rle import encode_mask
 from sapnet.data.transforms import Geometry
-from sapnet.labels.picks import picked_only
+from sapnet.labels.picks import Pick, picked_only
 from sapnet.proposals.merging import merge_duplicates
 from sapnet.proposals.proposer import collect_proposals
 from sapnet.proposals.store import ProposalStore
@@ -77,9 +77,9 @@ def test_where_nobody_was_asked_every_proposal_has_the_opinion_one_and_every_emp
 
 
 def test_picked_proposals_keep_their_opinions():
-    kept = picked_only(proposals(), {1: 2, 2: -1, 3: 1})
+    kept = picked_only(proposals(), {1: Pick(2, 0.5), 2: Pick(-1, 0.0), 3: Pick(1, 0.5)})
     np.testing.assert_array_equal(kept.opinions, OPINIONS[[2, 4]])
-    assert picked_only(proposals(opinions=None), {1: 2}).opinions is None
+    assert picked_only(proposals(opinions=None), {1: Pick(2, 0.5)}).opinions is None
 
 
 def test_what_merging_keeps_keeps_its_opinion():

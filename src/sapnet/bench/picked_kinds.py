@@ -24,10 +24,9 @@ def picked_kinds(store: BagSource, picks: Mapping[int, Pick], image_ids: list[in
     Returns:
         Share of all picks by the name of the kind; empty without picks.
     """
-    wanted = {key: pick.proposal for key, pick in picks.items()}
     found: Counter[str] = Counter()
     for image_id in image_ids:
         if image_id in store:
-            found.update(picked_only(store.of_image(image_id), wanted).kinds)
+            found.update(picked_only(store.of_image(image_id), picks).kinds)
     total = found.total()
     return {name: found[kind] / total for name, kind in KINDS.items()} if total else {}

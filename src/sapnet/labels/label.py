@@ -148,7 +148,7 @@ def _of_image(
 ) -> Iterator[dict[str, Any]]:
     """Annotations of one image, in the order of its clicks."""
     chosen = label_masks(proposals, picks)
-    plain = picked_only(proposals, {key: pick.proposal for key, pick in picks.items()})
+    plain = picked_only(proposals, picks)
     place = {int(item): row for row, item in enumerate(clicks.annotation_ids)}
     for item, prompt in enumerate(chosen.prompt_index.tolist()):
         annotation_id = int(chosen.annotation_ids[prompt])

@@ -58,7 +58,7 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         At most one proposal per click: the picked one, with the pixels that the vote gave it. It keeps its
         own where the vote leaves nothing, or a sliver that is shared by masks which part otherwise.
     """
-    chosen = picked_only(proposals, {key: pick.proposal for key, pick in picks.items()})
+    chosen = picked_only(proposals, picks)
     votes = [picks[int(item)].votes if int(item) in picks else () for item in proposals.annotation_ids]
     most = max(map(len, votes), default=0)
     if most == 0:
@@ -66,16 +66,12 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
     table = np.zeros((len(votes), most))
     for prompt, row in enumerate(votes):
         table[prompt, : len(row)] = row
-    rank = rank_in_bag(proposals.prompt_index)
-    voters = np.flatnonzero(rank < most)
-    prompts = proposals.prompt_index[voters]
-    voted = voted_masks(
-        [proposals.counts[item] for item in voters],
-        prompts,
-        table[prompts, rank[voters]],
-        proposals.image_size,
-    )
-    least = _least_areas(proposals.areas[voters], prompts, table[prompts, rank[voters]], len(votes))
+    prompts, rank = proposals.prompt_index, rank_in_bag(proposals.prompt_index)
+    weights = np.where(rank < most, table[prompts, np.minimum(rank, most - 1)], 0.0)
+    voters = np.flatnonzero(weights)
+    prompts, weights = prompts[voters], weights[voters]
+    voted = voted_masks([proposals.counts[item] for item in voters], prompts, weights, proposals.image_size)
+    least = _least_areas(proposals.areas[voters], prompts, weights, len(votes))
     areas = dict(zip(voted, mask_area(list(voted.values()), proposals.image_size), strict=True))
     counts = tuple(
         voted[prompt] if areas.get(prompt, 0) >= max(1.0, least[prompt]) else own
@@ -102,18 +98,21 @@ def _least_areas(areas: ndarray, prompts: ndarray, weights: ndarray, num_prompts
     return smallest / 2
 
 
-def picked_only(proposals: ImageProposals, picks: Mapping[int, int]) -> ImageProposals:
+def picked_only(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImageProposals:
     """Keep of every bag the proposal with the picked rank.
 
     Args:
         proposals: All proposals of an image, sorted by prompt and falling score.
-        picks: Annotation id to rank in the bag; -1 or absent: none.
+        picks: By annotation id, those of other images too; votes do not matter. -1 or absent: none.
 
     Returns:
         At most one proposal per click.
     """
     rank = rank_in_bag(proposals.prompt_index)
-    wanted = np.array([picks.get(int(item), -1) for item in proposals.annotation_ids], dtype=np.int64)
+    none = Pick(-1, 0.0)
+    wanted = np.array(
+        [picks.get(int(item), none).proposal for item in proposals.annotation_ids], dtype=np.int64
+    )
     keep = (
         np.flatnonzero(rank == wanted[proposals.prompt_index]) if len(rank) else np.zeros(0, dtype=np.int64)
     )

@@ -19,7 +19,7 @@ def test_ranks_restart_with_every_click():
 
 def test_the_picked_rank_of_every_bag_is_kept():
     every = proposals(1, SIZE, {7: bag(1, 4, 8), 9: [], 8: bag(2, 6)})
-    found = picked_only(every, {7: 2, 8: 0})
+    found = picked_only(every, {7: Pick(2, 0.5), 8: Pick(0, 0.5)})
     assert found.annotation_ids.tolist() == [7, 9, 8]
     assert found.prompt_index.tolist() == [0, 2]
     assert found.boxes[:, 0].tolist() == [8, 2]
@@ -28,8 +28,8 @@ def test_the_picked_rank_of_every_bag_is_kept():
 
 def test_clicks_without_a_pick_get_an_empty_bag():
     every = proposals(1, SIZE, {7: bag(1, 4), 8: bag(2)})
-    assert picked_only(every, {7: -1}).num_proposals == 0
-    assert picked_only(every, {7: 5, 8: 0}).prompt_index.tolist() == [1]
+    assert picked_only(every, {7: Pick(-1, 0.0)}).num_proposals == 0
+    assert picked_only(every, {7: Pick(5, 0.5), 8: Pick(0, 0.5)}).prompt_index.tolist() == [1]
 
 
 def test_an_image_without_proposals_stays_without():
