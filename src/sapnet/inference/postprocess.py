@@ -10,13 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sapnet.inference.mask_resizing import resized_masks
 from sapnet.models.solov2_head import dynamic_masks
 from sapnet.ops.masks import masks_to_boxes
 from sapnet.ops.matrix_nms import matrix_nms
 from sapnet.structures import Instances, SegmentationOutputs
-
-_CHUNK_PIXELS = 2**24
-"""Floating point mask pixels that exist at once while masks are enlarged (64 MiB)."""
 
 
 @torch.no_grad()
@@ -39,8 +37,7 @@ def postprocess(
     Local maxima of the category probabilities above ``score_threshold`` become candidates; the best
     ``max_candidates`` get masks. A candidate's score is its category probability times its maskness
     (the mean probability inside its binary mask). Matrix NMS runs at the stride of the mask features,
-    so memory depends on neither the original size nor the number of cells. The masks that remain are
-    enlarged to the input, cut at the padding and resized to the original.
+    so memory depends on neither the original size nor the number of cells; what remains is enlarged.
 
     Args:
         outputs: What the head returned.
@@ -73,12 +70,13 @@ def postprocess(
         scores = scores * maskness(probs, mask_threshold)
         scores = matrix_nms(binary, labels, scores, kernel=nms_kernel, sigma=nms_sigma)
         order = _survivors(scores, binary, keep_threshold, max_instances)
-        masks = _enlarge(
+        masks = resized_masks(
             probs[order], (height, width), original_size, stride=mask_stride, threshold=mask_threshold
         )
-        visible = masks.flatten(1).any(dim=1)
-        masks, order = masks[visible], order[visible]
-        results.append(Instances(masks, masks_to_boxes(masks), scores[order], labels[order], original_size))
+        boxes = masks_to_boxes(masks)
+        visible = boxes[:, 2] > boxes[:, 0]
+        masks, boxes, order = masks[visible], boxes[visible], order[visible]
+        results.append(Instances(masks, boxes, scores[order], labels[order], original_size))
     return results
 
 
@@ -119,27 +117,3 @@ def _survivors(scores: Tensor, binary: Tensor, threshold: float, count: int) -> 
     order = scores.sort(descending=True, stable=True).indices
     alive = (scores >= threshold) & binary.flatten(1).any(dim=1)
     return order[alive[order]][:count]
-
-
-def _enlarge(
-    probs: Tensor,
-    image_size: tuple[int, int],
-    original_size: tuple[int, int],
-    *,
-    stride: int,
-    threshold: float,
-) -> Tensor:
-    """Binary masks in the original frame from mask probabilities at a stride."""
-    height, width = image_size
-    full_size = (probs.shape[-2] * stride, probs.shape[-1] * stride)
-    largest = max(full_size[0] * full_size[1], original_size[0] * original_size[1])
-    masks = torch.zeros(len(probs), *original_size, dtype=torch.bool, device=probs.device)
-    chunk = max(1, _CHUNK_PIXELS // largest)
-    for start in range(0, len(probs), chunk):
-        part = F.interpolate(
-            probs[None, start : start + chunk], full_size, mode="bilinear", align_corners=False
-        )
-        part = part[:, :, :height, :width]
-        part = F.interpolate(part, tuple(original_size), mode="bilinear", align_corners=False)
-        masks[start : start + chunk] = part[0] > threshold
-    return masks

@@ -23,6 +23,11 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(start, stop), stop
 
 
+def _any(masks: Tensor, axis: int) -> Tensor:
+    """As ``masks.any(axis)``, which on the CPU takes eight times as long as the largest byte."""
+    return masks.view(torch.uint8).amax(axis).bool() if masks.shape[axis] else masks.any(axis)
+
+
 def masks_to_boxes(masks: Bool[Tensor, "*D h w"], *, stride: int = 1) -> Float[Tensor, "*D 4"]:
     """Smallest half-open boxes around masks; all zeros for an empty mask.
 
@@ -33,8 +38,8 @@ def masks_to_boxes(masks: Bool[Tensor, "*D h w"], *, stride: int = 1) -> Float[T
     Returns:
         ``(..., 4)`` float32 xyxy boxes with the origin at the top-left corner of cell (0, 0).
     """
-    left, right = _extent(masks.any(dim=-2))
-    top, bottom = _extent(masks.any(dim=-1))
+    left, right = _extent(_any(masks, -2))
+    top, bottom = _extent(_any(masks, -1))
     return torch.stack([left, top, right, bottom], dim=-1).float() * stride
 
 
