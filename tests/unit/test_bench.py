@@ -218,6 +218,29 @@ def test_clicks_of_wrong_classes_have_their_own_proposals(data, tmp_path):
     assert prepared.learned.store.manifest["points_digest"] == prepared.points.digest
 
 
+@pytest.mark.parametrize(
+    ("row", "images"),
+    [
+        (Row("fewer", clicks=Clicks(images=0.5)), 4),
+        (Row("elsewhere", clicks=Clicks(kind="random", images=0.5)), 2),
+        (Row("asked", changes={"proposals": {"second_opinion": "none"}}, clicks=Clicks(images=0.5)), 2),
+    ],
+)
+def test_only_the_store_that_tables_share_is_made_for_all_images(data, tmp_path, row, images):
+    bench = Bench(BenchData.load(data), tmp_path, tiny_config(**QUICK), "simulated", 1, True)
+    prepared = prepare(bench, row, 0)
+    assert (len(bench.data.points.images), len(prepared.points.images)) == (4, 2)
+    assert len(prepared.learned.store) == images
+
+
+def test_prompts_leave_the_built_in_proposer_a_quarter_of_the_images():
+    for source, share in (("simulated", 1), ("builtin", 1 / 4)):
+        rows = EXPERIMENTS["prompts"](source, Config())
+        assert {row.clicks.images for row in rows} == {share}
+    (learned,) = [row for row in rows if "enhancer" in row.label]
+    assert learned.changes["proposals"]["enhancer"]["epochs"] == 4 * Config().proposals.enhancer.epochs
+
+
 def test_votes_are_kept_with_the_picks_and_part_what_is_learned_from_them(data, tmp_path):
     picks = {7: Pick(2, 0.5, (0.25, 0.0, 0.75)), 3: Pick(-1, 0.0)}
     write_picks(tmp_path, picks)

@@ -101,14 +101,14 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     """
     config = with_changes(bench.config, {**row.changes, "seed": seed})
     source, data = row.source or bench.source, bench.data
-    # A store is made for all images; a row with fewer reads only theirs.
+    # The store that most tables read is made for all images, so that a row with fewer finds it too.
+    common = replace(row.clicks, images=1.0) == Clicks() and "proposals" not in row.changes
     only = Clicks(images=row.clicks.images)
     everything = clicks_of(data.points, data.instances, replace(row.clicks, images=1.0), seed=seed)
     points = clicks_of(everything, data.instances, only, seed=seed)
     place = bench.out / "proposals"
-    store = proposals_of(
-        data, everything, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only
-    )
+    asked = everything if common else points
+    store = proposals_of(data, asked, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only)
     inputs: dict[str, Path | None] = {"points": data.folder / "points_train.json", "images": data.images}
     factor = len(everything.images) / max(1, len(points.images))
     return Prepared(

@@ -151,16 +151,25 @@ def _part_problem(source: Source, config: Config) -> tuple[Row, ...]:
 
 _NOISE = (0.1, 0.3)
 _WRONG = (0.1, 0.3)
+_ASKED_IMAGES = {"builtin": 1 / 4}
+"""Share of the images in ``prompts`` where almost every row has the proposer asked anew, which takes longer
+than a training."""
 
 
 def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
+    share = _ASKED_IMAGES.get(source, 1.0)
     kinds = {
-        "quasi-centre": Clicks(),
-        "centre": Clicks(kind="center"),
-        "random": Clicks(kind="random"),
+        "quasi-centre": Clicks(images=share),
+        "centre": Clicks(kind="center", images=share),
+        "random": Clicks(kind="random", images=share),
     }
     rows = [
-        Row(f"{name} points", segmenter="fixed", clicks=clicks, group="points")
+        Row(
+            f"{name} points",
+            segmenter="none" if name == "centre" else "fixed",
+            clicks=clicks,
+            group="points",
+        )
         for name, clicks in kinds.items()
     ]
     rows += [
@@ -168,29 +177,28 @@ def _prompts(source: Source, config: Config) -> tuple[Row, ...]:
         for name, clicks in kinds.items()
     ]
     if source == "builtin":
-        rows += _prompt_kinds()
+        rows += _prompt_kinds(share, config)
     rows += [
         Row(
-            f"clicks moved by {share:g} of the object's size",
-            segmenter="fixed" if share == _NOISE[-1] else "none",
-            clicks=Clicks(noise=share),
+            f"clicks moved by {moved:g} of the object's size",
+            clicks=Clicks(noise=moved, images=share),
             group="noise",
         )
-        for share in _NOISE
+        for moved in _NOISE
     ]
     rows += [
         Row(
-            f"wrong class of {share:.0%} of the clicks",
-            segmenter="fixed" if share == _WRONG[-1] else "none",
-            clicks=Clicks(wrong_classes=share),
+            f"wrong class of {wrong:.0%} of the clicks",
+            segmenter="fixed" if wrong == _WRONG[-1] else "none",
+            clicks=Clicks(wrong_classes=wrong, images=share),
             group="classes",
         )
-        for share in _WRONG
+        for wrong in _WRONG
     ]
     return tuple(rows)
 
 
-def _prompt_kinds() -> list[Row]:
+def _prompt_kinds(share: float, config: Config) -> list[Row]:
     """What the built-in proposer is asked with; the first row of the table asks as the settings say.
 
     The other sources ask with the click alone.
@@ -200,11 +208,17 @@ def _prompt_kinds() -> list[Row]:
         "the click, other clicks as negatives": {"builtin": {"prompts": ["point+negatives"]}},
         "the click, negatives and the enhancer's box": {
             "boxes": "enhancer",
+            "enhancer": {"epochs": round(config.proposals.enhancer.epochs / share)},  # as many steps
             "builtin": {"prompts": ["point+negatives", "box+point"]},
         },
     }
     return [
-        Row(f"asked with {name}", changes={"proposals": section}, group="asked with")
+        Row(
+            f"asked with {name}",
+            changes={"proposals": section},
+            clicks=Clicks(images=share),
+            group="asked with",
+        )
         for name, section in kinds.items()
     ]
 
@@ -266,7 +280,8 @@ MEANING: dict[str, str] = {
     "part-problem": "Gap and box mIoU (table 7): how much more compact picks are than objects.",
     "prompts": "Where was clicked, what the proposer is asked with, and what happens when clicks are moved "
     "(a normal displacement in x and in y, as a share of the root of the box's area) or have a wrong class. "
-    "The simulated SAM answers a click beside the object as if it were on its nearest pixel.",
+    "The simulated SAM answers a click beside the object as if it were on its nearest pixel. The built-in "
+    "proposer is asked about a quarter of the images, another one for each seed; steps stay as many.",
     "budget": "Growing numbers of clicked images, nested for each seed, all trained for the same number of "
     "steps. Differences are on the images that both rows have.",
     "retrain": "torchvision's Mask R-CNN on exported labels and on ground truth, the same schedule, all but "
