@@ -40,10 +40,10 @@ def test_equals_two_interpolations_of_the_whole_image(seed):
     assert found[-1].all()
 
 
-def test_half_a_cell_is_given_to_either_neighbour():
+def test_a_single_cell_fills_its_own_pixels_alone():
     probs = torch.tensor([[[0.0, 0.0, 1.0, 0.0]]])
     (mask,) = resized_masks(probs, (4, 16), (4, 16), stride=4, threshold=THRESHOLD)
-    # Beside the cell's four pixels, the neighbours' nearest ones see it with a weight of .375 only.
+    # The neighbours' nearest pixels see it too, but with a weight of .375.
     assert mask[0].int().tolist() == [0] * 8 + [1] * 4 + [0] * 4
 
 
