@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from data_builders import write_json
 from sapnet.bench.paired import ImageSums
 from sapnet.bench.results_page import PLANNED, committed_name, results_page
 from sapnet.bench.rows import Row
@@ -48,7 +49,8 @@ def content():
         "clicks": 3,
         "images": 2,
         "validation_images": 5,
-        "commit": "abc",
+        "commits": ["abc"],
+        "planned": ["SAM-top1", "SAPNet, two-stage", "full supervision"],
         "command": "sapnet bench stages --data DATA/street4",
         "rows": table_rows(rows),
     }
@@ -84,6 +86,9 @@ def test_tables_say_what_is_simulated_missing_or_not_wanted(content):
     changes = {row[0]: row[1:] for row in differences["rows"]}
     assert changes["SAM-top1"] == [NOT_WANTED, NOT_WANTED]
     assert changes["SAPNet, two-stage"][0].startswith("+0.150 [+0.1")
+    assert not changes["SAPNet, two-stage"][0].endswith("seeds)")
+    fewer = bench_tables({**content, "seeds": [0, 1, 2]})[2]["rows"]
+    assert fewer[1][1].endswith("] (2 of 3 seeds)")
     precisions = {row[0]: dict(zip(segmenters["header"], row, strict=True)) for row in segmenters["rows"]}
     assert precisions["SAM-top1"]["AP"] == MISSING
     assert precisions["SAPNet, two-stage"]["AP"] == "0.100 (1 of 2 seeds)"
@@ -141,15 +146,30 @@ def test_committed_figures_are_small_and_were_copied_whole():
 
 
 @pytest.mark.slow
-def test_one_command_copies_figures_and_writes_the_page(content, tmp_path):
+def test_one_command_adds_figures_and_writes_the_page(content, tmp_path):
     script = tmp_path / "benchmarks" / "results.py"
     script.parent.mkdir()
     (tmp_path / "docs").mkdir()
     script.write_text((ROOT / "benchmarks" / "results.py").read_text())
     measured = tmp_path / "out" / "stages-street4-simulated"
     measured.mkdir(parents=True)
-    (measured / "bench.json").write_text(json.dumps(content))
-    subprocess.run([sys.executable, script, tmp_path / "out"], check=True, capture_output=True)
+    write_json(measured / "overlaps.json", {"images": [], "rows": {}})
+    write_json(measured / "bench.json", {**content, "rows": content["rows"][:2]})
+    run = [sys.executable, script, tmp_path / "out"]
+    subprocess.run(run, check=True, capture_output=True)
+    write_json(measured / "bench.json", {**content, "rows": content["rows"][2:], "commits": ["def"]})
+    subprocess.run(run, check=True, capture_output=True)
     copied = script.parent / "results"
-    assert json.loads((copied / "stages-street4-simulated.json").read_text()) == content
-    assert (tmp_path / "docs" / "results.md").read_text() == results_page(copied)
+    found = json.loads((copied / "stages-street4-simulated.json").read_text())
+    assert [row["label"] for row in found["rows"]] == content["planned"]
+    figures = [[m for m in row["metrics"].values() if m["values"]] for row in content["rows"]]
+    assert [list(row["metrics"].values()) for row in found["rows"]][1:] == figures[1:]
+    page = (tmp_path / "docs" / "results.md").read_text()
+    assert page == results_page(copied)
+    assert "commits abc, def" in page
+
+    write_json(measured / "bench.json", {**content, "clicks": 4})
+    refused = subprocess.run(run, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "not added: clicks differ from" in refused.stderr
+    assert json.loads((copied / "stages-street4-simulated.json").read_text()) == found

@@ -72,5 +72,8 @@ def test_tables_of_a_benchmark_are_aligned():
 
 def test_a_table_that_is_not_whole_says_how_much_of_it_is_there():
     rows = [{"label": "SAM-top1"}]
-    assert bench_lines({"name": "stages", "rows": rows, "rows_in_all": 7})[-1] == "1 of 7 rows are measured"
-    assert bench_lines({"name": "stages", "rows": rows, "rows_in_all": 1}) == ()
+    assert (
+        bench_lines({"name": "stages", "rows": rows, "planned": ["a row"] * 7})[-1]
+        == "1 of 7 rows are measured"
+    )
+    assert bench_lines({"name": "stages", "rows": rows, "planned": ["a row"]}) == ()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.bench.bags import BAGS_NAME, run_bags
-from sapnet.bench.data import BenchData
+from sapnet.bench.combining import OVERLAPS_NAME, overlaps_of
+from sapnet.bench.data import BenchData, digest_of
 from sapnet.bench.kept import NotMeasured, instances_digest
 from sapnet.bench.measuring import Bench, label_figures, picks_of, prepare, segmenter_figures
 from sapnet.bench.paired import kept_image_sums
@@ -22,6 +23,7 @@ from sapnet.bench.picked_kinds import picked_kinds
 from sapnet.bench.rows import SOURCES, Source
 from sapnet.bench.summary import RowResults, table_rows
 from sapnet.bench.tables import EXPERIMENTS
+from sapnet.bench.trainings import settings_that_matter
 from sapnet.config import Config
 from sapnet.config_loader import differences, setting_of
 from sapnet.data.atomic import write_json_atomic
@@ -29,7 +31,7 @@ from sapnet.engine.run_folder import describe_environment
 from sapnet.errors import InputError, nearest
 
 BENCH_NAME = "bench.json"
-FORMAT = 2
+FORMAT = 3
 _FACTOR = 2
 """A segmenter trains so many times as long as a selection, which finds its labels long before a segmenter
 detects anything."""
@@ -88,8 +90,8 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
     data = BenchData.load(folder)
     bench = Bench(data, out, config, source, epochs, options.quiet)
     head = _head(name, bench, options)
-    head["rows_in_all"] = len(rows)
-    place = out / f"{name}-{head['data']}-{source}" / BENCH_NAME
+    head["planned"] = [row.label for row in rows]
+    place = out / f"{name}-{head['data']}-{source}"
     results: list[RowResults] = []
     for row in rows:
         results.append(RowResults(row, source))
@@ -98,14 +100,19 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         for number in range(options.seeds):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             if wanted:
-                write_json_atomic(place, {**head, "rows": table_rows(results)}, indent=1)
+                _write(place, {**head, "rows": table_rows(results)}, results)
     # The bootstrap of a table takes longer than reading what is kept: once for all rows that are only read.
     content = {**head, "rows": table_rows(results)}
     if options.only_kept and not content["rows"]:
         reason = f"no row of {name} is measured with this data, source and settings"
         raise InputError(str(out), [f"{reason}; measure without --only-kept first"])
-    write_json_atomic(place, content, indent=1)
+    _write(place, content, results)
     return content
+
+
+def _write(place: Path, content: Mapping[str, Any], results: Sequence[RowResults]) -> None:
+    write_json_atomic(place / OVERLAPS_NAME, overlaps_of(results))
+    write_json_atomic(place / BENCH_NAME, content, indent=1)
 
 
 def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> None:
@@ -156,8 +163,10 @@ def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
         "images": len(data.points.images),
         "validation_images": len(data.validation.images),
         "settings": settings,
+        "settings_digest": digest_of(settings_that_matter(config)),  # of all, so of the defaults too
         "command": command_of(name, data.folder.resolve().name, bench, options, settings),
-        **{key: environment[key] for key in ("sapnet", "commit", "python", "packages", "digests")},
+        "commits": [environment["commit"] or "unknown"],
+        **{key: environment[key] for key in ("sapnet", "python", "packages", "digests")},
     }
 
 

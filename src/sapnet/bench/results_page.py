@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ Written by `make results` from `benchmarks/results/*.json`; do not edit. `DATA` 
 (street4: 334 photographs of four classes for training and 297 for validation; voc20: 270 and 243 of
 twenty), `OUT` is any folder, which all commands should share: proposals, trainings and labels that tables
 have in common are made once, and the same command goes on where it was stopped. `make results ARGS=OUT`
-then copies the figures and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
+then adds the figures to those that are there already (by row and seed, so a table can be measured in parts and
+on several machines) and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
 get along with one `OUT`.
 
 *Simulated* SAM draws its proposals from ground truth, with the ambiguity of SAM's; such figures measure the
@@ -90,7 +91,7 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     seeds = ", ".join(map(str, content["seeds"]))
     lines.append(
         f"{content['images']} images, {content['clicks']} clicks; seeds {seeds}, AP of the first "
-        f"{content['segmenter_seeds']}; commit {content['commit'] or 'unknown'}.\n"
+        f"{content['segmenter_seeds']}; {_commits(content['commits'])}.\n"
     )
     lines.append(f"```\n{content['command']}\n```\n")
     tables = bench_tables(content, [(row.label, row.segmenter != "none") for row in rows])
@@ -101,6 +102,10 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     if said.exists():
         lines.append(f"#### What {name} says, {data}, {_NAMES[source]}\n\n{said.read_text(encoding='utf-8')}")
     return "\n".join(lines)
+
+
+def _commits(names: Sequence[str]) -> str:
+    return f"commit{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _bags(folder: Path, data: str) -> str:

@@ -11,6 +11,7 @@ from sapnet.bench.paired import ImageSums, paired_difference
 from sapnet.bench.rows import Row, Source
 
 OVERLAP, PRECISIONS = "mask mIoU", ("AP", "AP50", "AP75")
+_COMPARED = ("AP of full", "AP50 of full")
 FULL = "full supervision"
 """Label of the row that every segmenter is measured against."""
 
@@ -65,6 +66,24 @@ def table_rows(results: Sequence[RowResults]) -> list[dict[str, Any]]:
     ]
 
 
+def figures_of(row: Mapping[str, Any], *names: str) -> dict[int, dict[str, float]]:
+    """Return what was measured of a row of ``bench.json``, which ``table_rows`` makes again from it.
+
+    Args:
+        row: Of the table.
+        *names: Only these figures; none: all that are no comparison with another row.
+
+    Returns:
+        Figures by seed, then by name.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for name, summary in row["metrics"].items():
+        if name in names if names else name not in _COMPARED:
+            for seed, value in zip(summary["seeds"], summary["values"], strict=True):
+                found.setdefault(seed, {})[name] = value
+    return found
+
+
 def _metrics(item: RowResults, full: RowResults | None) -> dict[str, Any]:
     names = list(dict.fromkeys(name for figures in item.figures.values() for name in figures))
     found = {
@@ -72,14 +91,14 @@ def _metrics(item: RowResults, full: RowResults | None) -> dict[str, Any]:
     }
     if full is None or "AP" not in found:
         return found
-    for name in ("AP", "AP50"):
+    for name, share in zip(PRECISIONS[:2], _COMPARED, strict=True):
         shares = {
             seed: figures[name] / best
             for seed, figures in item.figures.items()
             if figures.get(name) is not None and (best := full.figures.get(seed, {}).get(name))
         }
         if shares:
-            found[f"{name} of full"] = _summary(shares)
+            found[share] = _summary(shares)
     return found
 
 

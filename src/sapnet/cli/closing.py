@@ -86,11 +86,9 @@ def bench_lines(figures: dict[str, Any]) -> tuple[str, ...]:
         figures: What ``pipeline.bench`` returned.
     """
     lines: list[str] = []
-    if len(figures.get("rows", ())) < figures.get("rows_in_all", 0):
-        return (
-            *summary_lines(figures),
-            f"{len(figures['rows'])} of {figures['rows_in_all']} rows are measured",
-        )
+    planned = len(figures.get("planned", ()))
+    if len(figures.get("rows", ())) < planned:
+        return (*summary_lines(figures), f"{len(figures['rows'])} of {planned} rows are measured")
     for table in figures.get("tables", ()):
         cells = [[_cell(cell) for cell in row] for row in [table["header"], *table["rows"]]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

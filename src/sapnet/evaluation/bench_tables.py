@@ -50,7 +50,7 @@ def bench_tables(
         _table(
             f"Differences of the labels' mask mIoU, {title}",
             ["", "to the row above", "to the first row"],
-            [[label, *_differences(measured.get(label))] for label, _ in rows],
+            [[label, *_differences(measured.get(label), seeds)] for label, _ in rows],
         ),
     ]
     if any(kind in row["metrics"] for row in measured.values() for kind in _KINDS):
@@ -93,20 +93,25 @@ def _cell(row: Mapping[str, Any] | None, name: str, seeds: int, absent: str = NO
         return absent
     count = len(found["values"])
     words = f"{found['mean']:.3f}" + (f" ± {found['spread']:.3f}" if count > 1 else "")
+    return _of_seeds(words, count, seeds)
+
+
+def _of_seeds(words: str, count: int, seeds: int) -> str:
     return words if count == seeds else f"{words} ({count} of {seeds} seeds)"
 
 
-def _differences(row: Mapping[str, Any] | None) -> list[str]:
+def _differences(row: Mapping[str, Any] | None, seeds: int) -> list[str]:
     if row is None:
         return [MISSING, MISSING]
-    return [_interval(row["differences"].get(key)) for key in ("above", "first")]
+    return [_interval(row["differences"].get(key), seeds) for key in ("above", "first")]
 
 
-def _interval(difference: Mapping[str, Any] | None) -> str:
+def _interval(difference: Mapping[str, Any] | None, seeds: int) -> str:
     found = None if difference is None else difference.get(_OVERLAP)
     if found is None:
         return NOT_WANTED
-    return f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    words = f"{found['mean']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    return _of_seeds(words, len(found["values"]), seeds)
 
 
 def _precision_difference(row: Mapping[str, Any] | None) -> str:
