@@ -35,8 +35,8 @@ Written by `make results` from `benchmarks/results/*.json`; do not edit. `DATA` 
 (street4: 334 photographs of four classes for training and 297 for validation; voc20: 270 and 243 of
 twenty), `OUT` is any folder, which all commands should share: proposals, trainings and labels that tables
 have in common are made once, and the same command goes on where it was stopped. `make results ARGS=OUT`
-then adds the figures to those that are there already (by row and seed, so a table can be measured in parts and
-on several machines) and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
+then adds the figures to those that are there already, by row and seed (so a table can be measured in parts,
+also on several machines), and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
 get along with one `OUT`.
 
 *Simulated* SAM draws its proposals from ground truth, with the ambiguity of SAM's; such figures measure the
