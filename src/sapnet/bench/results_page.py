@@ -20,10 +20,16 @@ PLANNED: dict[tuple[str, Source], tuple[str, ...]] = {
     ("street4", "builtin"): tuple(EXPERIMENTS),
     ("voc20", "simulated"): ("stages", "components", "presets"),
     ("voc20", "builtin"): ("stages", "components", "presets"),
+    ("scenes", "simulated"): ("presets",),
+    ("scenes", "builtin"): ("presets",),
 }
 """Which experiments are to be measured on which data with which proposals."""
+PLANNED_BAGS = ("street4", "voc20")
+"""Of which data the bags are."""
 
 _SCHEDULE = "-c configs/street4.yaml training.epochs=4"
+_SCHEDULES = {"scenes": "--segmenter-seeds 0 -c src/sapnet/configs/demo.yaml"}
+"""Of data sets that have another one."""
 _NAMES = {"simulated": "simulated SAM", "builtin": "built-in proposer", "regions": "`regions`"}
 _BAGS_MEANING = (
     "How good each proposer's masks are before anything is trained. `builtin: both` is the default; "
@@ -33,11 +39,11 @@ _HEAD = """# Results
 
 Written by `make results` from `benchmarks/results/*.json`; do not edit. `DATA` holds the data sets
 (street4: 334 photographs of four classes for training and 297 for validation; voc20: 270 and 243 of
-twenty), `OUT` is any folder, which all commands should share: proposals, trainings and labels that tables
-have in common are made once, and the same command goes on where it was stopped. `make results ARGS=OUT`
-then adds the figures to those that are there already, by row and seed (so a table can be measured in parts,
-also on several machines), and writes this page. Two commands at once, one core each (`OMP_NUM_THREADS=1`),
-get along with one `OUT`.
+twenty; scenes: the 60 drawn ones of `sapnet demo --out DATA`), `OUT` is any folder, which all commands
+should share: proposals, trainings and labels that tables have in common are made once, and the same command
+goes on where it was stopped. `make results ARGS=OUT` then adds the figures to those that are there already,
+by row and seed (so a table can be measured in parts, also on several machines), and writes this page. Two
+commands at once, one core each (`OMP_NUM_THREADS=1`), get along with one `OUT`.
 
 *Simulated* SAM draws its proposals from ground truth, with the ambiguity of SAM's; such figures measure the
 selection, not a proposer. AP is of the validation images, mask mIoU of the labels of the training images.
@@ -64,7 +70,7 @@ def results_page(folder: Path) -> str:
         blocks.append(f"## {data}, {_NAMES[source]}\n")
         blocks += [_experiment(folder, name, data, source) for name in names]
     blocks.append("## Bags of proposals\n")
-    blocks += [_bags(folder, data) for data in dict.fromkeys(data for data, _ in PLANNED)]
+    blocks += [_bags(folder, data) for data in PLANNED_BAGS]
     return "\n".join(blocks)
 
 
@@ -84,7 +90,8 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     lines = [f"### `{name}`, {data}, {_NAMES[source]}\n", f"{MEANING[name]}\n"]
     if not path.exists():
         names = "; ".join(row.label for row in rows)
-        command = f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3 {_SCHEDULE}"
+        command = f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3"
+        command = f"{command} {_SCHEDULES.get(data, _SCHEDULE)}"
         lines.append(f"Not measured: {names}. The command:\n\n```\n{command}\n```\n")
         return "\n".join(lines)
     content = _read(path)
