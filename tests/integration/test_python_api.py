@@ -160,6 +160,17 @@ def test_a_loaded_model_predicts_what_the_verb_predicts_from_files_and_arrays(da
     assert model.predict(pixels[..., 0]).size == (64, 64)
 
 
+def test_a_picture_of_sixteen_bits_is_seen_as_in_its_file(data, run, tmp_path):
+    grey = np.array(Image.open(data.images / "1.png").convert("L"), dtype=np.uint16) * 200 + 300
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    model = run.model(device="cpu")
+    with Image.open(tmp_path / "grey.png") as opened:
+        found, known = model.predict(opened), model.predict(tmp_path / "grey.png")
+    assert len(known)
+    assert found.counts == known.counts
+    np.testing.assert_array_equal(found.scores, known.scores)
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), "nothing.png"],

@@ -15,6 +15,8 @@ from training_builders import tiny_config, train_arguments, train_options, write
 
 # Plain gradient descent: AdamW divides by the size of the gradient and so blows up rounding.
 OPTIM = {"name": "sgd", "learning_rate": 0.01, "backbone_rate_multiplier": 1.0}
+# An image's size is drawn anew in every epoch, so the two processes hold images of unlike sizes.
+DATA = {"train_short_sides": [64, 96, 128], "max_long_side": 128}
 SCRIPT = """
 import json, sys
 from sapnet.cli.main import main
@@ -34,7 +36,7 @@ def data(tmp_path_factory):
 def both(data, tmp_path_factory, repo_root):
     """Runs of two processes: a plain one, one that meets an unreadable image, and a whole job."""
     folder = tmp_path_factory.mktemp("two")
-    config = tiny_config(data={"batch_size": 1}, optim=OPTIM)
+    config = tiny_config(seed=1, data={**DATA, "batch_size": 1}, optim=OPTIM)
     (folder / "config.yaml").write_text(dump_config(config))
     (folder / "script.py").write_text(SCRIPT)
     bad = write_tiny_data(folder / "bad", clicks_per_image=3, empty=(1, 2, 8))
@@ -66,7 +68,7 @@ def both(data, tmp_path_factory, repo_root):
 
 
 def weights_of_one_process(data, out, **options):
-    config = tiny_config(data={"batch_size": 2}, optim=OPTIM)
+    config = tiny_config(seed=1, data={**DATA, "batch_size": 2}, optim=OPTIM)
     pipeline.train(**train_arguments(data, out), config=config, quiet=True, **options)
     return load_file(out / "model.safetensors")
 
@@ -125,6 +127,6 @@ def test_a_run_of_two_processes_is_not_continued_by_one(data, both):
     from sapnet.errors import CheckpointError
 
     folder, _ = both
-    config = tiny_config(data={"batch_size": 1}, optim=OPTIM)
+    config = tiny_config(seed=1, data={**DATA, "batch_size": 1}, optim=OPTIM)
     with pytest.raises(CheckpointError, match="2 processes, not 1"):
         pipeline.train(**train_arguments(data, folder / "plain"), config=config, quiet=True, resume=True)

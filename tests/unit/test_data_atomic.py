@@ -44,3 +44,13 @@ def test_a_symbolic_link_is_written_through(tmp_path):
     write_text_atomic(link, "new")
     assert link.is_symlink()
     assert target.read_text() == "new"
+
+
+def test_a_file_name_that_is_no_utf8_comes_back_as_it_was(tmp_path):
+    name = b"caf\xe9 \xc3\xa9.png".decode("utf-8", "surrogateescape")
+    write_json_atomic(tmp_path / "a.json", {"file_name": name})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"file_name": name}
+    write_text_atomic(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9 \xc3\xa9.png"
+    write_json_atomic(tmp_path / "b.json", {"file_name": "\u00e9"})
+    assert "\u00e9" in (tmp_path / "b.json").read_text(encoding="utf-8")

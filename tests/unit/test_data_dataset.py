@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from data_builders import (
     training_dataset,
     write_image,
 )
-from sapnet.data.collate import collate, pad_images
+from sapnet.data.collate import collate, on_canvas, pad_images
 from sapnet.data.dataset import PredictionDataset, image_generator
 from sapnet.errors import DataError
 from sapnet.structures import ProposalBags
@@ -219,6 +219,21 @@ def test_the_mask_canvas_is_the_padded_size_over_the_stride(dataset):
     assert batch.images.shape[-1] % 32 == batch.images.shape[-2] % 32 == 0
     assert batch.bags.masks.shape[-2:] == (batch.images.shape[-2] // 4, batch.images.shape[-1] // 4)
     assert batch.prompts.image_index.tolist() == [0, 0, 0, 2]
+
+
+def test_a_batch_on_a_larger_canvas_is_what_it_is_beside_a_larger_image(dataset):
+    data = dataset()
+    alone = batch_of([data[0]])
+    beside = batch_of([data[0], replace(data[2], image=torch.zeros(3, 96, 128))])
+    grown = on_canvas(alone, (96, 128))
+    assert grown.images.shape[-2:] == beside.images.shape[-2:]
+    assert torch.equal(grown.images, beside.images[:1])
+    assert torch.equal(grown.bags.masks, beside.bags.masks)
+    assert torch.equal(grown.image_sizes, alone.image_sizes)
+    assert on_canvas(alone, tuple(alone.images.shape[-2:])) is alone
+    for size in ((96, 100), (32, 32)):
+        with pytest.raises(ValueError, match="no canvas"):
+            on_canvas(alone, size)
 
 
 def test_a_batch_without_any_click_is_legal(dataset):

@@ -38,6 +38,33 @@ def test_sixteen_bit_grey_keeps_its_shades(tmp_path):
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 100, 255]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 1600, 4095], [0, 100, 255]),  # 12 bits
+        ([0, 400, 1023], [0, 100, 255]),  # 10 bits
+        ([0, 100, 255], [0, 100, 255]),
+        ([0, 200, 40000], [0, 0, 156]),
+    ],
+)
+def test_grey_of_fewer_bits_in_sixteen_is_no_black_picture(tmp_path, values, expected):
+    Image.fromarray(np.array([values], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([-3.0, 100.2, 300.0], [0, 100, 255]),
+        ([np.nan, 0.0, 1.0], [0, 0, 255]),
+    ],
+)
+def test_floats_are_shares_of_white_or_grey_values(tmp_path, values, expected):
+    Image.fromarray(np.array([values], dtype=np.float32)).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, :, 0].tolist() == expected
+
+
 def test_a_missing_image_is_named_with_the_nearest_name(tmp_path):
     write_image(tmp_path / "street_001.png")
     with pytest.raises(

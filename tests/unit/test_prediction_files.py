@@ -5,6 +5,7 @@ import pytest
 from sapnet.data.instances import instances_from_json
 from sapnet.errors import DataError
 from sapnet.evaluation.coco_ap import evaluate_coco
+from sapnet.evaluation.prediction_files import to_ground_truth_ids
 
 SQUARE = [[1, 1, 9, 1, 9, 9, 1, 9]]
 
@@ -79,6 +80,16 @@ def test_a_name_that_two_images_share_is_refused(tmp_path):
     path.write_text(json.dumps(document(["photos/a.jpg"])))
     with pytest.raises(DataError, match="matches 2 images"):
         evaluate_coco(path, ground_truth(("x/a.jpg", "y/a.jpg")))
+
+
+@pytest.mark.parametrize("folder", ["x", "/photos/x", "elsewhere/x"])
+def test_images_of_one_name_are_told_apart_by_their_folders(folder):
+    names = [f"{folder}/a.jpg", "more/y/a.jpg"]
+    truth = ground_truth(("x/a.jpg", "y/a.jpg"))
+    for order, ids in ((names, [70, 71]), (names[::-1], [71, 70])):
+        entries, problems = to_ground_truth_ids(document(order), truth)
+        assert problems == []
+        assert [entry["image_id"] for entry in entries] == ids
 
 
 def test_two_predicted_images_cannot_stand_for_one_of_the_ground_truth(tmp_path):

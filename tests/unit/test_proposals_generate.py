@@ -13,6 +13,7 @@ from proposal_builders import BoxProposer, small_points, write_images
 from sapnet.errors import DataError, JobError
 from sapnet.proposals.generate import generate_proposals
 from sapnet.proposals.proposer import Proposer
+from sapnet.proposals.shared import begin_shared_store
 from sapnet.proposals.store import ProposalStore
 from sapnet.proposals.store_writer import StoreWriter
 
@@ -130,6 +131,15 @@ def test_bad_images_can_be_skipped_and_are_counted(points, bad_images, images, t
     assert store.manifest["counts"]["skipped_images"] == 3
     assert sorted(store.skipped) == [20, 30, 50]
     assert store.manifest["finished"]
+
+    finished = content(tmp_path / "s")
+    (bad_images / "4.png").write_bytes((images / "4.png").read_bytes())
+    for again in (generate_proposals, begin_shared_store):
+        with pytest.raises(DataError) as error:
+            again(points, bad_images, BoxProposer(), tmp_path / "s")
+        assert len(error.value.problems) == 3
+        assert "1.png (image 50)" in "\n".join(error.value.problems)
+        assert content(tmp_path / "s") == finished  # what was there can still be used
     generate_proposals(points, images, BoxProposer(), tmp_path / "s")
     assert content(tmp_path / "s") == reference
 

@@ -162,6 +162,17 @@ def test_every_proposal_covers_its_click_and_none_is_a_near_duplicate():
         assert overlap.max(initial=0) < 0.8
 
 
+def test_scores_are_above_zero_and_keep_their_order():
+    # Every candidate covers this negative point, which costs each of them more than a score has.
+    prompts = prompts_at([[45, 45]], negative_xy=np.array([[45.0, 45.0]]), negative_owner=np.array([0]))
+    covered = RegionProposer().propose(picture(), prompts)
+    assert covered.num_proposals > 2
+    assert 0 < covered.scores.min() < covered.scores.max() < 1e-3
+    assert len(set(covered.scores.tolist())) == covered.num_proposals
+    free = RegionProposer().propose(picture(), prompts_at([[45, 45]]))
+    assert free.scores.max() > 0.1
+
+
 def test_a_negative_point_is_outside_and_a_further_point_draws_the_choice_to_itself():
     proposer = RegionProposer()
     plain = proposer.propose(picture(), prompts_at([[45, 45]]))

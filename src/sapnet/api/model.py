@@ -15,7 +15,7 @@ from sapnet.api.arguments import DEVICES, AnyPath, Device, refuse_unknown
 from sapnet.api.image_labels import ImageLabels
 from sapnet.api.process_state import in_python_words, one_job
 from sapnet.build import build_postprocess
-from sapnet.data.images import read_image
+from sapnet.data.images import read_image, to_rgb
 from sapnet.data.rle import encode_mask
 from sapnet.engine.devices import device_of
 from sapnet.engine.session import load_segmenter
@@ -111,7 +111,7 @@ def _pixels_of(image: Any) -> tuple[UInt8[ndarray, "H W 3"], str]:
         return read_image(image), os.fspath(image)
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "") or "image")
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8), name
+        return to_rgb(ImageOps.exif_transpose(image)), name
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write text as UTF-8, like :func:`write_bytes_atomic`."""
-    write_bytes_atomic(path, text.encode("utf-8"))
+    """Write text as UTF-8, like :func:`write_bytes_atomic`.
+
+    Bytes of a file name that are no UTF-8, which Python reads as lone surrogates, are written as they were.
+    """
+    write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json_atomic(path: str | os.PathLike[str], obj: Any, *, indent: int | None = None) -> None:
@@ -52,7 +56,8 @@ def write_json_atomic(path: str | os.PathLike[str], obj: Any, *, indent: int | N
 
     Args:
         path: The file to write.
-        obj: Anything :mod:`json` can write.
+        obj: Anything :mod:`json` can write; where it has a file name that is no UTF-8, all that is not ASCII
+            is escaped, so that the name comes back as it was.
         indent: Spaces per level; compact where None.
 
     Raises:
@@ -60,7 +65,12 @@ def write_json_atomic(path: str | os.PathLike[str], obj: Any, *, indent: int | N
         ValueError: The object holds a number that is not finite, which JSON cannot express.
     """
     separators = (",", ":") if indent is None else (",", ": ")
-    text = json.dumps(obj, allow_nan=False, ensure_ascii=False, indent=indent, separators=separators)
+    write = partial(json.dumps, obj, allow_nan=False, indent=indent, separators=separators)
+    text = write(ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = write(ensure_ascii=True)
     write_text_atomic(path, text + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -74,6 +74,37 @@ def pad_images(
     for target, image in zip(padded, images, strict=True):
         target[:, : image.shape[1], : image.shape[2]] = image
     return padded, sizes
+
+
+def on_canvas(batch: Batch, size: tuple[int, int]) -> Batch:
+    """Pad a batch further, so that it is what it would be beside larger images.
+
+    Args:
+        batch: Of ``collate``.
+        size: ``(height, width)`` of the padded images in input pixels, multiples of ``size_divisor``, at
+            least as large as the batch's.
+
+    Returns:
+        The batch on a canvas of that size.
+
+    Raises:
+        ValueError: The size is no such size.
+    """
+    height, width = batch.images.shape[-2:]
+    if size == (height, width):
+        return batch
+    if size[0] < height or size[1] < width or any(side % batch.size_divisor for side in size):
+        raise ValueError(f"no canvas of {size} for {(height, width)} in steps of {batch.size_divisor}")
+    masks = batch.bags.masks
+    stride = height // masks.shape[-2]
+    cells = (size[0] // stride, size[1] // stride)
+    return replace(
+        batch,
+        images=pad(batch.images, (0, size[1] - width, 0, size[0] - height)),
+        bags=replace(
+            batch.bags, masks=pad(masks, (0, cells[1] - masks.shape[-1], 0, cells[0] - masks.shape[-2]))
+        ),
+    )
 
 
 def _join_bags(bags: Sequence[ProposalBags], canvas: tuple[int, int]) -> ProposalBags:

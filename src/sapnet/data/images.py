@@ -44,8 +44,8 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[ndarray, "H W 3"]:
         path: A file in any format that Pillow reads.
 
     Returns:
-        uint8 (H, W, 3) RGB, turned as its EXIF orientation says. Grey, palette, CMYK and 16-bit
-        images are converted.
+        uint8 (H, W, 3) RGB, turned as its EXIF orientation says. Grey, palette, CMYK, 16-bit and float
+        images are converted (:func:`to_rgb`).
 
     Raises:
         DataError: There is no such file, or it cannot be decoded; the file is named.
@@ -57,7 +57,7 @@ def read_image(path: str | os.PathLike[str]) -> UInt8[ndarray, "H W 3"]:
             with Image.open(path) as image:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
-                return _to_rgb(upright)
+                return to_rgb(upright)
     except _UNREADABLE as error:
         raise DataError(str(path), [describe_unreadable(path, error)]) from error
 
@@ -119,11 +119,36 @@ def describe_unreadable(path: Path, error: BaseException) -> str:
     return f"{path}: cannot be read as an image ({str(error) or type(error).__name__})"
 
 
-def _to_rgb(image: Image.Image) -> ndarray:
+def to_rgb(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
+    """Convert an image that has been turned upright.
+
+    Grey values of 16 bits lose their lower bits; where none exceeds 4095 or 1023 they are taken for values of
+    12 or 10 bits, as cameras store them. Floats in [0, 1] become 0 to 255; others are clipped to that.
+
+    Args:
+        image: In any mode of Pillow's.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+    """
     if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow clips 16-bit grey values at 255; keep their upper byte instead.
-        grey = np.asarray(image)
-        low, high = int(grey.min(initial=0)), int(grey.max(initial=0))
-        shift = 8 if high > 255 or low < 0 else 0
-        return np.repeat((np.clip(grey, 0, 65535) >> shift).astype(np.uint8)[..., None], 3, axis=2)
+        # Pillow clips these at 255.
+        grey = np.clip(np.asarray(image), 0, 65535)
+        return _grey_to_rgb(grey >> _surplus_bits(np.asarray(image)))
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image), posinf=255.0, neginf=0.0)
+        in_unit = values.min(initial=0.0) >= 0 and values.max(initial=0.0) <= 1
+        return _grey_to_rgb(np.clip(np.rint(values * 255 if in_unit else values), 0, 255))
     return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _surplus_bits(grey: ndarray) -> int:
+    """How many low bits to drop, so that the values fit into 8."""
+    low, high = int(grey.min(initial=0)), int(grey.max(initial=0))
+    if low < 0:
+        return 8
+    return next((bits - 8 for bits in (8, 10, 12) if high < 1 << bits), 8)
+
+
+def _grey_to_rgb(grey: ndarray) -> UInt8[ndarray, "H W 3"]:
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)

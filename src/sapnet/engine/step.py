@@ -12,6 +12,7 @@ from torch import nn
 
 from sapnet.build import build_total_loss
 from sapnet.config import Config
+from sapnet.data.collate import on_canvas
 from sapnet.data.loading import blank_batch
 from sapnet.engine.optimizer import learning_rate_factor
 from sapnet.errors import JobError
@@ -101,10 +102,25 @@ class StepRunner:
         """Loss sums; those of a blank picture count nothing, but keep the processes in step."""
         data = self.config.data
         given = batch or blank_batch(size_divisor=data.size_divisor, mask_stride=data.mask_stride)
+        if self.accelerator.num_processes > 1:
+            given = self._on_common_canvas(given, counts=batch is not None)
         sums: LossSums = self.model(given.to(self.accelerator.device), phase, use_agreement=use_agreement)
         if batch is None:
             sums = LossSums(**{item.name: getattr(sums, item.name) * 0.0 for item in fields(LossSums)})
         return sums
+
+    def _on_common_canvas(self, batch: Batch, *, counts: bool) -> Batch:
+        """Pad to the largest canvas of all processes.
+
+        A network sees how far an image is padded (normalisation over the canvas, grids laid over it), so
+        only on one canvas are the gradients those of one process with all the images.
+        """
+        height, width = batch.images.shape[-2:]
+        device = self.accelerator.device
+        size = torch.tensor([[height, width]], device=device)
+        sizes: torch.Tensor = self.accelerator.gather(size * counts)  # a blank picture has no say
+        largest = torch.maximum(sizes.amax(dim=0), size[0] * (not counts)).tolist()
+        return on_canvas(batch, (largest[0], largest[1]))
 
     def _counts(self, sums: LossSums) -> LossCounts:
         """Counts over all processes; the flag of an interrupt travels with them."""

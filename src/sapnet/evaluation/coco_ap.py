@@ -92,7 +92,9 @@ def coco_precision(
         is no object.
     """
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = _Evaluation(_coco_objects(instances), _coco_detections(predictions, instances), kind)
+        evaluation = _Evaluation(
+            _coco_objects(instances), _coco_detections(predictions, instances, kind), kind
+        )
         evaluation.params.iouThrs = np.asarray(thresholds, dtype=np.float64)
         evaluation.params.maxDets = [MAX_DETECTIONS]
         evaluation.params.imgIds = list(range(1, len(instances.images.ids) + 1))
@@ -157,10 +159,11 @@ def _coco_objects(instances: InstanceSet) -> COCO:
     return _coco(instances, annotations)
 
 
-def _coco_detections(predictions: Predictions, instances: InstanceSet) -> COCO:
+def _coco_detections(predictions: Predictions, instances: InstanceSet, kind: str) -> COCO:
     boxes = mask_boxes(predictions.masks)
     boxes[:, 2:] -= boxes[:, :2]
-    areas = mask_areas(predictions.masks)
+    # As COCO.loadRes has it: a detection that matches nothing is small or large by what is compared.
+    areas = boxes[:, 2] * boxes[:, 3] if kind == "bbox" else mask_areas(predictions.masks)
     annotations = [
         {
             "id": row + 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 
@@ -27,8 +28,8 @@ def to_ground_truth_ids(
 
     Args:
         document: ``images`` with ``file_name``, ``categories`` with ``name``, ``annotations``.
-        instances: Ground truth. Its image is the one with the same file name, else the only one with
-            the same last part of the name.
+        instances: Ground truth. Its image is the one with the same file name, else the one that shares the
+            most folders with it, counted from the last part of the name.
 
     Returns:
         The annotations with the ground truth's ids, and the problems found: entries of another
@@ -100,22 +101,34 @@ def _image_ids(document: Mapping[str, Any], instances: InstanceSet) -> tuple[dic
     names = [str(name) for name in instances.images.file_names]
     ids = instances.images.ids.tolist()
     exact = dict(zip(names, ids, strict=True))
-    last_parts: dict[str, list[int]] = {}
-    for name, image_id in zip(names, ids, strict=True):
-        last_parts.setdefault(PurePath(name).name, []).append(image_id)
+    last_parts: dict[str, list[str]] = {}
+    for name in names:
+        last_parts.setdefault(PurePath(name).name, []).append(name)
     found: dict[int, int] = {}
     problems: dict[int, str] = {}
     for image in document["images"]:
         name = image["file_name"]
-        alike = last_parts.get(PurePath(name).name, [])
+        alike = _most_alike(name, last_parts.get(PurePath(name).name, []))
         if name in exact:
             found[image["id"]] = exact[name]
         elif len(alike) == 1:
-            found[image["id"]] = alike[0]
+            found[image["id"]] = exact[alike[0]]
         else:
             reason = f"matches {len(alike)} images" if alike else f"is no image{nearest(name, names)}"
             problems[image["id"]] = f"predicted image {name} {reason} of the ground truth"
     return found, problems
+
+
+def _most_alike(name: str, candidates: Sequence[str]) -> list[str]:
+    """Those of some names with the same last part that agree with a name in the most parts before it."""
+    shared = [_shared_parts(name, candidate) for candidate in candidates]
+    return [candidate for candidate, count in zip(candidates, shared, strict=True) if count == max(shared)]
+
+
+def _shared_parts(first: str, second: str) -> int:
+    """How many parts of two names agree, counted from the last."""
+    pairs = zip(reversed(PurePath(first).parts), reversed(PurePath(second).parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _category_ids(

@@ -75,7 +75,8 @@ def postprocess(
         )
         boxes = masks_to_boxes(masks)
         visible = boxes[:, 2] > boxes[:, 0]
-        masks, boxes, order = masks[visible], boxes[visible], order[visible]
+        if not bool(visible.all()):  # indexing copies the masks, which can be gigabytes
+            masks, boxes, order = masks[visible], boxes[visible], order[visible]
         results.append(Instances(masks, boxes, scores[order], labels[order], original_size))
     return results
 

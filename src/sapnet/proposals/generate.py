@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet.errors import DataError, JobError
 from sapnet.proposals.proposer import Proposer, prompts_of_image
-from sapnet.proposals.store import ProposalStore
+from sapnet.proposals.store import MANIFEST_NAME, ProposalStore, read_manifest
 from sapnet.proposals.store_writer import StoreWriter
-from sapnet.proposals.workers import ProposerFailure, Task, outcomes_of
+from sapnet.proposals.workers import ProposerFailure, Task, image_of, outcomes_of
 
 if TYPE_CHECKING:
     from sapnet.data.annotations import PointSet
@@ -62,6 +62,7 @@ def generate_proposals(
     images_dir = Path(images_dir)
     if not skip_bad:
         refuse_missing_images(points, images_dir)
+        refuse_still_bad(points, images_dir, out)
     with open_writer(points, proposer, out) as writer:
         if writer.finished:
             return writer.finish()
@@ -202,6 +203,35 @@ def refuse_missing_images(points: PointSet, images_dir: Path) -> None:
     ]
     if missing:
         raise DataError(str(images_dir), _shortened(missing))
+
+
+def refuse_still_bad(points: PointSet, images_dir: Path, out: Path | str) -> None:
+    """Refuse images that a finished store has left out and that are bad still, before it is taken up again.
+
+    Args:
+        points: The clicks.
+        images_dir: Folder of the images.
+        out: The store's folder; it stays finished.
+
+    Raises:
+        DataError: There are such images; all of them are listed.
+        StoreError: The folder's manifest cannot be read.
+    """
+    if not (Path(out) / MANIFEST_NAME).exists():
+        return
+    manifest = read_manifest(Path(out))
+    if not manifest["finished"] or manifest["points_digest"] != points.digest:
+        return
+    left_out = {item["image_id"] for item in manifest["skipped"]}
+    rows = [row for row, image_id in enumerate(points.images.ids.tolist()) if image_id in left_out]
+    problems = [
+        found for task in _tasks(points, images_dir, rows) if isinstance(found := image_of(task), str)
+    ]
+    if problems:
+        advice = (
+            f"the finished store {out} has no proposals of these images; --skip-bad goes on without them."
+        )
+        raise DataError(str(images_dir), [*_shortened(problems), advice])
 
 
 def _shortened(problems: Sequence[str]) -> list[str]:

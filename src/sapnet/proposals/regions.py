@@ -39,6 +39,9 @@ _NESTED_AREA_RATIO = 0.9
 """Of nested regions with areas closer than this, the more persistent one stands for both."""
 _FALLBACK_SHARE = 0.1
 """Side of the square proposed where there is nothing else, over the image's long side."""
+_LEAST_SCORE = 1e-3
+"""Whoever picks takes a score as a share of the highest of its bag, so one below 0 would mean nothing; small
+ones above 0 still say which proposal is the better one."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class RegionProposer:
             "masks_per_point": masks_per_point,
             "duplicate_iou": duplicate_iou,
             "grabcut": grabcut,
-            "version": 1,
+            "version": 2,
         }
         self._working_long_side = working_long_side
         self._masks_per_point = masks_per_point
@@ -149,7 +152,12 @@ class RegionProposer:
             overlap=overlap,
         )
         best = distinct_best(scores, overlap, self._duplicate_iou, self._masks_per_point)
-        return masks[best], scores[best], tuple(kinds[i] for i in best)
+        return masks[best], _positive(scores[best]), tuple(kinds[i] for i in best)
+
+
+def _positive(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """Bring scores of at most ``_LEAST_SCORE`` above 0, in the same order, and leave the others as they are."""
+    return np.where(scores > _LEAST_SCORE, scores, _LEAST_SCORE * np.exp(scores - _LEAST_SCORE))
 
 
 def _tree_candidates(tree: RegionTree, xy: ndarray) -> tuple[ndarray, tuple[str, ...]]:

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapnet.proposals.generate import Progress, fill_store, open_writer, refuse_missing_images
+from sapnet.proposals.generate import (
+    Progress,
+    fill_store,
+    open_writer,
+    refuse_missing_images,
+    refuse_still_bad,
+)
 from sapnet.proposals.proposer import Proposer
 from sapnet.proposals.store import JOURNAL_PATTERN, ProposalStore
 from sapnet.proposals.store_records import SHARE_PATTERN, scan_records
@@ -36,12 +42,14 @@ def begin_shared_store(
         The store if it is finished already; None if there is work to share.
 
     Raises:
-        DataError: Images are missing and ``skip_bad`` is off; nothing is written.
+        DataError: Images are missing, or those that a finished store has left out are bad still, and
+            ``skip_bad`` is off; nothing is written.
         StoreError: The folder holds something else, or a store of other origin.
         JobError: The folder cannot be written.
     """
     if not skip_bad:
         refuse_missing_images(points, Path(images_dir))
+        refuse_still_bad(points, Path(images_dir), out)
     with open_writer(points, proposer, out) as writer:
         if writer.finished:
             return writer.finish()

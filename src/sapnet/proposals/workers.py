@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from sapnet.data.images import read_image
 from sapnet.errors import DataError
@@ -49,16 +51,30 @@ class ProposerFailure(Exception):
     """The proposer raised on an image; the text names both."""
 
 
-def _propose_one(proposer: Proposer, task: Task) -> Outcome:
+def image_of(task: Task) -> UInt8[ndarray, "H W 3"] | str:
+    """Read the image of a task.
+
+    Args:
+        task: The image.
+
+    Returns:
+        Its pixels, or why it is bad: it cannot be read, or has another size than the points file says.
+    """
     try:
         image = read_image(task.path)
     except DataError as error:
-        return Outcome(task, problem=f"{_named(task)}: {' '.join(error.problems)}")
+        return f"{_named(task)}: {' '.join(error.problems)}"
     if image.shape[:2] != task.size:
         found = f"{image.shape[1]} x {image.shape[0]}"
         expected = f"{task.size[1]} x {task.size[0]} (width x height in the points file)"
-        problem = f"{_named(task)} is {found} pixels after EXIF rotation, expected {expected}."
-        return Outcome(task, problem=problem)
+        return f"{_named(task)} is {found} pixels after EXIF rotation, expected {expected}."
+    return image
+
+
+def _propose_one(proposer: Proposer, task: Task) -> Outcome:
+    image = image_of(task)
+    if isinstance(image, str):
+        return Outcome(task, problem=image)
     try:
         proposals = proposer.propose(image, task.prompts)
     except Exception as error:
