@@ -156,7 +156,7 @@ class RegionProposer:
 
 
 def _positive(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
-    """Bring scores of at most ``_LEAST_SCORE`` above 0, in the same order, and leave the others as they are."""
+    """Bring scores of at most ``_LEAST_SCORE`` above 0, in the same order; the others stay."""
     return np.where(scores > _LEAST_SCORE, scores, _LEAST_SCORE * np.exp(scores - _LEAST_SCORE))
 
 
