@@ -49,6 +49,7 @@ def measured(wanted, commit="one"):
         "segmenter_seeds": min(2, len(seeds)),
         "planned": list(ROWS),
         "command": f"sapnet bench stages --seeds {len(seeds)}",
+        "settings": {},
         "commits": [commit],
         "rows": table_rows(results),
     }
@@ -132,10 +133,28 @@ def test_rows_that_are_no_longer_planned_are_left_out():
     assert [row["label"] for row in found.content["rows"]] == planned
 
 
+def test_a_seed_alone_can_be_added():
+    first = measured({"picks": (0,)})
+    later = measured({"picks": (2,)})
+    alone = Measured(
+        {**later.content, "seeds": [2], "settings": {"seed": 2}, "segmenter_seeds": 0}, later.overlaps
+    )
+    found = combined(Measured({**first.content, "settings": {}}, first.overlaps), alone).content
+    assert (found["seeds"], found["segmenter_seeds"]) == ([0, 2], 1)
+    assert found["rows"][0]["metrics"]["mask mIoU"]["seeds"] == [0, 2]
+
+
 def test_what_keeps_two_tables_apart_is_named():
-    content = {**measured(EVERYTHING).content, "settings_digest": "a", "digests": {"points": "x"}}
+    content = {
+        **measured(EVERYTHING).content,
+        "settings_digest": "a",
+        "digests": {"points": "x"},
+        "settings": {},
+    }
     other = {**content, "commits": ["two"], "seeds": [0], "rows": [], "command": "another"}
     assert what_differs(content, other) == []
+    assert what_differs(content, {**other, "settings": {"seed": 2}}) == []
+    assert what_differs(content, {**other, "settings": {"training.epochs": 2}}) == ["settings"]
     assert what_differs(content, {**other, "settings_digest": "b", "digests": {}}) == [
         "settings_digest",
         "digests",

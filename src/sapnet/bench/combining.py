@@ -76,7 +76,12 @@ def what_differs(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> list[s
     Returns:
         Names of the differing entries; empty if the two can be combined.
     """
-    return [name for name in _SAME if earlier.get(name) != later.get(name)]
+    return [name for name in _SAME if _but_for_seed(earlier.get(name)) != _but_for_seed(later.get(name))]
+
+
+def _but_for_seed(value: Any) -> Any:
+    """Settings without the first seed, which says what was measured, not of which table."""
+    return {key: value[key] for key in value if key != "seed"} if isinstance(value, Mapping) else value
 
 
 def combined(earlier: Measured, later: Measured) -> Measured:
@@ -100,7 +105,9 @@ def combined(earlier: Measured, later: Measured) -> Measured:
     most = max(later.content, earlier.content, key=lambda content: len(content["seeds"]))  # later, if as many
     content = {
         **later.content,
-        **{name: most[name] for name in ("command", "seeds", "segmenter_seeds")},
+        **{name: most[name] for name in ("command", "settings")},
+        "seeds": sorted({*earlier.content["seeds"], *later.content["seeds"]}),
+        "segmenter_seeds": max(part.content["segmenter_seeds"] for part in (earlier, later)),
         "commits": list(dict.fromkeys([*earlier.content["commits"], *later.content["commits"]])),
         "rows": table_rows(results),
     }

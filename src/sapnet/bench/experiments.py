@@ -100,19 +100,21 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         for number in range(options.seeds):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             if wanted:
-                _write(place, {**head, "rows": table_rows(results)}, results)
+                _write(place, head, results)
     # The bootstrap of a table takes longer than reading what is kept: once for all rows that are only read.
-    content = {**head, "rows": table_rows(results)}
-    if options.only_kept and not content["rows"]:
+    if options.only_kept and not any(item.figures for item in results):
         reason = f"no row of {name} is measured with this data, source and settings"
         raise InputError(str(out), [f"{reason}; measure without --only-kept first"])
-    _write(place, content, results)
-    return content
+    return _write(place, head, results)
 
 
-def _write(place: Path, content: Mapping[str, Any], results: Sequence[RowResults]) -> None:
+def _write(place: Path, head: Mapping[str, Any], results: Sequence[RowResults]) -> dict[str, Any]:
+    """Write the table as far as it is measured, and return the content of ``bench.json``."""
+    commits = dict.fromkeys(commit for item in results for commit in item.commits)
+    content = {**head, "commits": list(commits), "rows": table_rows(results)}
     write_json_atomic(place / OVERLAPS_NAME, overlaps_of(results))
     write_json_atomic(place / BENCH_NAME, content, indent=1)
+    return content
 
 
 def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> None:
@@ -128,6 +130,7 @@ def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> 
         results.images[seed] = kept_image_sums(found)
         results.clicks = found["clicks"]
         results.kept.append(found["folder"])
+        results.commits.append(found["environment"]["commit"] or "unknown")
         if results.simulated and row.labels in ("top-score", "selection", "end-to-end"):
             ids = prepared.points.images.ids.tolist()
             results.figures[seed] |= picked_kinds(prepared.learned.store, picks_of(prepared), ids)
@@ -137,6 +140,7 @@ def _measure(results: RowResults, bench: Bench, seed: int, *, with_ap: bool) -> 
         measured = segmenter_figures(prepared)
         results.figures[seed] = results.figures.get(seed, {}) | measured["metrics"]
         results.kept.append(measured["folder"])
+        results.commits.append(measured["environment"]["commit"] or "unknown")
 
 
 def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
@@ -163,11 +167,15 @@ def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
         "images": len(data.points.images),
         "validation_images": len(data.validation.images),
         "settings": settings,
-        "settings_digest": digest_of(settings_that_matter(config)),  # of all, so of the defaults too
+        "settings_digest": _digest_but_for_seed(config),  # of all settings, so of the defaults too
         "command": command_of(name, data.folder.resolve().name, bench, options, settings),
-        "commits": [environment["commit"] or "unknown"],
         **{key: environment[key] for key in ("sapnet", "python", "packages", "digests")},
     }
+
+
+def _digest_but_for_seed(config: Config) -> str:
+    values = settings_that_matter(config)
+    return digest_of({key: value for key, value in values.items() if key != "seed"})
 
 
 def command_of(name: str, data: str, bench: Bench, options: BenchOptions, settings: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ class RowResults:
     clicks: int | None = None
     kept: list[str] = field(default_factory=list)
     """Folders of the figures."""
+    commits: list[str] = field(default_factory=list)
+    """Of the code that measured them."""
 
     @property
     def simulated(self) -> bool:
