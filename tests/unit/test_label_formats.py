@@ -27,7 +27,7 @@ def picked(monkeypatch):
     )
     monkeypatch.setattr(results, "load_labeller", lambda path: loaded.append(path) or (None, card))
     monkeypatch.setattr(results, "load_training_data", lambda *_: SimpleNamespace(points=points))
-    monkeypatch.setattr(results, "refuse_bad_images", lambda *_: None)
+    monkeypatch.setattr(results, "refuse_bad_images", lambda *_, **__: None)
     monkeypatch.setattr(results, "tell_missing_opinion", lambda *_, **__: None)
     monkeypatch.setattr(results, "picked_labels", lambda *_: document)
     return loaded

@@ -133,6 +133,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def _are_sentences(value: list[Any]) -> bool:
+    """Texts that differ, as sentences do and the cells of a column (such as sizes of objects) do not."""
+    return all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
+
+
 def summary_lines(figures: Any, prefix: str = "") -> Iterator[str]:
     """Yield one ``name: value`` line per figure.
 
@@ -144,7 +149,7 @@ def summary_lines(figures: Any, prefix: str = "") -> Iterator[str]:
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             yield from summary_lines(value, f"{name}.")
-        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        elif isinstance(value, list) and _are_sentences(value):
             yield from (f"{name}: {item}" for item in value)
         elif isinstance(value, list):
             more = f" ... ({len(value)} in all)" if len(value) > _LISTED_ITEMS else ""

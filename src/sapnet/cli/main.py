@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from sapnet.cli.closing import plain, summary_lines
+from sapnet.cli.output_paths import refuse_bad_outputs
 from sapnet.cli.parser import build_parser
 from sapnet.cli.verbs import Outcome
 from sapnet.errors import SapnetError
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed help, the version or the usage error
         return stop.code if isinstance(stop.code, int) else 0
     try:
+        refuse_bad_outputs(args)
         outcome: Outcome = args.command(args)
         _emit(outcome, as_json=args.json, quiet=args.quiet)
     except KeyboardInterrupt:

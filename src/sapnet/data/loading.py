@@ -121,14 +121,15 @@ def clicked_images(
     )
     with Progress(len(dataset), title, quiet=quiet) as progress:
         for loaded in loader:
-            problems += loaded.problems
+            new = [problem for problem in loaded.problems if problem not in problems]
+            problems += new  # every view of an image meets the same problem
+            for problem in new if skip_bad else ():
+                progress.message(f"left out: {problem}")
             if loaded.batch is not None and len(loaded.batch.prompts.xy):
                 yield loaded.batch
             progress.advance(1)
     if problems and not skip_bad:
-        # Every view of an image meets the same problem.
-        different = dict.fromkeys(problems)
-        raise DataError(str(dataset.images_dir), [*different, "--skip-bad leaves such images out"])
+        raise DataError(str(dataset.images_dir), [*problems, "--skip-bad leaves such images out"])
 
 
 def blank_batch(*, size_divisor: int, mask_stride: int) -> Batch:

@@ -44,14 +44,11 @@ def make_accelerator(config: Config) -> Accelerator:
     )
 
 
-def device_of(config: Config) -> torch.device:
-    """Return this process's device for the settings.
+def refuse_absent_device(config: Config) -> None:
+    """Refuse a device that this machine does not have.
 
     Args:
         config: All settings; ``device`` is used.
-
-    Returns:
-        The device; with several processes on GPUs each has its own.
 
     Raises:
         InputError: It is not there.
@@ -67,6 +64,21 @@ def device_of(config: Config) -> torch.device:
         raise InputError(
             "the settings", [f"device: {config.device!r} is not available here; expected one of {there}"]
         )
+
+
+def device_of(config: Config) -> torch.device:
+    """Return this process's device for the settings.
+
+    Args:
+        config: All settings; ``device`` is used.
+
+    Returns:
+        The device; with several processes on GPUs each has its own.
+
+    Raises:
+        InputError: It is not there.
+    """
+    refuse_absent_device(config)
     device: torch.device = join_processes(config).device
     if device.type == "cpu":
         leave_cores_to_loaders(config.data.num_workers)

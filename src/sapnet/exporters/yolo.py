@@ -82,7 +82,8 @@ def _data_yaml(labels: LabelSet, split: str) -> str:
     return "".join(
         [
             "# Trainers want both keys; point val at other images before trusting its figures.\n",
-            f"path: .\ntrain: {folder}\nval: {folder}\n",
+            # Without `path` trainers take the folder of this file; `.` would be that they are started in.
+            f"train: {folder}\nval: {folder}\n",
             "names:\n" if names else "names: {}\n",
             *names,
         ]

@@ -66,6 +66,7 @@ class ImageFolder:
         for key, text in (
             (_folded_base, "only letters of another case match"),
             (_stem, "only the ending fits not"),
+            (_web_name, "only without blanks and signs, as uploads are stored, the name matches"),
         ):
             for spell in (_base, _unmangled):
                 found = self._unique(spellings, key, spell)
@@ -135,6 +136,11 @@ def _unmangled(path: str) -> str:
 
 def _folded_base(name: str) -> str:
     return unicodedata.normalize("NFC", _base(name)).casefold()
+
+
+def _web_name(name: str) -> str:
+    """The name under which web tools store an upload: blanks become ``_``, signs go (Django's rule)."""
+    return re.sub(r"[^-\w.]", "", unicodedata.normalize("NFC", _base(name)).strip().replace(" ", "_"))
 
 
 def _stem(name: str) -> str:

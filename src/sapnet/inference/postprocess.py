@@ -55,20 +55,19 @@ def postprocess(
     Returns:
         One ``Instances`` per image, by falling score, possibly empty; boxes are tight around masks.
     """
-    category_probs = torch.cat(
-        [suppress_neighbours(torch.sigmoid(logits)).flatten(2) for logits in outputs.category_logits], dim=2
-    )
+    levels = [suppress_neighbours(torch.sigmoid(logits)) for logits in outputs.category_logits]
+    category_probs = torch.cat([level.flatten(2) for level in levels], dim=2)
     kernels = torch.cat([level.flatten(2) for level in outputs.kernels], dim=2)
     results = []
     for image, original_size in enumerate(original_sizes):
-        height, width = (int(side) for side in image_sizes[image])
+        height, width = image_sizes[image].tolist()
         # Cells of the padding take no part: neither in maskness nor in overlaps.
         features = outputs.mask_features[image, :, : -(-height // mask_stride), : -(-width // mask_stride)]
         scores, labels, cells = _candidates(category_probs[image], score_threshold, max_candidates)
         probs = torch.sigmoid(dynamic_masks(kernels[image, :, cells].T, features))
         binary = probs > mask_threshold
-        scores = scores * maskness(probs, mask_threshold)
-        scores = matrix_nms(binary, labels, scores, kernel=nms_kernel, sigma=nms_sigma)
+        rescored = scores * maskness(probs, mask_threshold)
+        scores = matrix_nms(binary, labels, rescored, kernel=nms_kernel, sigma=nms_sigma)
         order = _survivors(scores, binary, keep_threshold, max_instances)
         masks = resized_masks(
             probs[order], (height, width), original_size, stride=mask_stride, threshold=mask_threshold

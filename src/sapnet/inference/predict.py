@@ -33,7 +33,7 @@ def list_images(given: Sequence[Path]) -> list[Path]:
     """Expand folders to the images in them, sorted by name; files are taken as they are.
 
     Args:
-        given: Files and folders.
+        given: Files and folders. Folders inside folders and hidden files are left out.
 
     Returns:
         Image files in the order given.
@@ -45,7 +45,12 @@ def list_images(given: Sequence[Path]) -> list[Path]:
     problems = []
     for path in given:
         if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES)
+            # Names with a dot in front are the system's own, such as the `._a.jpg` that a Mac leaves.
+            inside = sorted(
+                item
+                for item in path.iterdir()
+                if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
+            )
             if not inside:
                 problems.append(f"{path}: no images in this folder (looked for {', '.join(IMAGE_SUFFIXES)})")
             found += inside

@@ -12,11 +12,11 @@ from sapnet.build_proposer import build_proposer, build_second_opinion
 from sapnet.config import Config, ProposalConfig
 from sapnet.config_proposals import ProposerName
 from sapnet.data.annotations import PointSet, load_instances, load_points
-from sapnet.data.check import check_points
-from sapnet.engine.devices import join_processes
+from sapnet.engine.devices import join_processes, refuse_absent_device
 from sapnet.engine.session import SessionOptions, TrainingData
 from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.pipeline.boxes import PromptBoxes, with_boxes
+from sapnet.pipeline.refusals import refuse_clicks_outside
 from sapnet.progress import Progress
 from sapnet.proposals.authors_json import export_authors_json, import_authors_json
 from sapnet.proposals.generate import generate_proposals, refuse_bad
@@ -63,16 +63,17 @@ def propose(
         InputError: Bad arguments, settings, images or files.
         JobError: The disk is full, a worker died or the proposer failed.
     """
+    refuse_absent_device(config)
     section = _with_name(config.proposals, proposer or config.proposals.name)
     clicks = load_points(points)
+    refuse_clicks_outside(clicks, points)
     truth = None if instances is None else load_instances(instances)
     figures: dict[str, Any] = {"out": str(out)}
     boxes: PromptBoxes | None = None
     processes = join_processes(config)
     if import_json is not None:
         if processes.num_processes > 1:
-            problem = "--import-json works in one process; run it without a launcher"
-            raise InputError("the command line", [problem])
+            raise InputError("the command line", ["--import-json works in one process; no launcher"])
         store, figures["imported"] = _imported(import_json, clicks, out, skip_bad=skip_bad, quiet=quiet)
     elif images is None:
         raise InputError("the command line", ["images are needed unless proposals are imported"])
@@ -80,7 +81,7 @@ def propose(
         store, boxes = _proposed(
             processes, clicks, Path(images), Path(out), config, section, skip_bad=skip_bad, quiet=quiet
         )
-    figures |= _counts_of(store)
+    figures |= _counts_of(store, quiet=quiet or not processes.is_main_process)
     if boxes is not None:
         figures["boxes"] = boxes.figures(clicks, truth)
     if export_json is not None and processes.is_main_process:
@@ -90,7 +91,10 @@ def propose(
     return figures
 
 
-def _counts_of(store: ProposalStore) -> dict[str, Any]:
+def _counts_of(store: ProposalStore, *, quiet: bool) -> dict[str, Any]:
+    """Count what is in a store, and name the images that are not."""
+    for reason in store.skipped.values():
+        Progress(0, "notice", quiet=quiet).message(f"left out: {reason}")
     return {
         "proposer": store.manifest["proposer"]["name"],
         "images": len(store),
@@ -211,21 +215,6 @@ def _with_name(section: ProposalConfig, name: str) -> ProposalConfig:
         reason = f"regions has no weights: leave out {section.checkpoint}, or choose another proposer"
         raise InputError("proposals.checkpoint (--checkpoint)", [reason])
     return section.model_copy(update={"name": name})
-
-
-def refuse_bad_images(points: Path, images: Path) -> None:
-    """Refuse clicks and images that do not fit, all problems at once, before anything is written.
-
-    Args:
-        points: Points file.
-        images: Image folder. Only the headers of the images are read.
-
-    Raises:
-        DataError: Images are missing, unreadable or of another size, or clicks lie outside.
-    """
-    found = check_points(points, images, decode_images=False)
-    if found.problems:
-        raise DataError(str(images), [*found.problems, "--skip-bad leaves out images that cannot be read"])
 
 
 def load_training_data(points: Path, images: Path, proposals: Path) -> TrainingData:

@@ -28,7 +28,9 @@ from sapnet.inference.predict import Predicted, coco_results, list_images, predi
 from sapnet.labels.label import label_document, top_score_picks
 from sapnet.labels.label_set import labels_from_json
 from sapnet.models.sapnet import SapNet
-from sapnet.pipeline.proposing import load_training_data, refuse_bad_images, tell_missing_opinion
+from sapnet.pipeline.proposing import load_training_data, tell_missing_opinion
+from sapnet.pipeline.refusals import refuse_bad_images
+from sapnet.progress import Progress
 from sapnet.proposals.store import ProposalStore
 from sapnet.report import write_report
 from sapnet.visualize import draw_instances, encode_picture
@@ -68,8 +70,7 @@ def label(
     model, card = load_labeller(Path(run))
     config = card.config.model_copy(update={"device": device})
     data = load_training_data(points, images, proposals)
-    if not skip_bad:
-        refuse_bad_images(points, images)
+    refuse_bad_images(points, images, skip_bad=skip_bad)
     known = ", ".join(f"{name!r} (id {identifier})" for identifier, name in card.categories)
     problems = [
         f"category {item.name!r} (id {item.id}) is not number {place + 1} of the model's: {known}"
@@ -183,6 +184,8 @@ def predict(
     if problems and not skip_bad:
         pictures.discard()
         raise DataError("the images to predict", [*problems, "--skip-bad leaves such images out"])
+    for problem in problems:
+        Progress(0, "notice", quiet=quiet).message(f"left out: {problem}")
     document = {
         "images": entries,
         "categories": [{"id": identifier, "name": name} for identifier, name in card.categories],

@@ -9,7 +9,8 @@ from sapnet.config import Config
 from sapnet.data.annotations import load_instances
 from sapnet.engine.session import SessionOptions, run_session
 from sapnet.engine.validation import validation_judge
-from sapnet.pipeline.proposing import load_training_data, refuse_bad_images, tell_missing_opinion
+from sapnet.pipeline.proposing import load_training_data, tell_missing_opinion
+from sapnet.pipeline.refusals import refuse_bad_images
 
 
 def train(
@@ -43,8 +44,8 @@ def train(
         The path, and the validation figures if there are any.
     """
     out = Path(out)
-    if not (skip_bad or resume):
-        refuse_bad_images(points, images)
+    if not resume:
+        refuse_bad_images(points, images, skip_bad=skip_bad)
     data = load_training_data(points, images, proposals)
     tell_missing_opinion(data, config, quiet=quiet)
     inputs = {

@@ -10,7 +10,7 @@ from sapnet.config import Config
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
-from sapnet.engine.devices import join_processes
+from sapnet.engine.devices import join_processes, refuse_absent_device
 from sapnet.engine.run_folder import MODEL_NAME, check_run_folder, describe_environment
 from sapnet.engine.session import (
     SessionOptions,
@@ -24,7 +24,8 @@ from sapnet.errors import DataError
 from sapnet.evaluation.label_quality import evaluate_labels
 from sapnet.evaluation.label_table import refuse_unfit
 from sapnet.models.sapnet import SapNet
-from sapnet.pipeline.proposing import load_training_data, propose, refuse_bad_images
+from sapnet.pipeline.proposing import load_training_data, propose
+from sapnet.pipeline.refusals import refuse_bad_images
 from sapnet.pipeline.results import report, write_labels
 
 PROPOSALS_NAME = "proposals"
@@ -113,8 +114,8 @@ def _refuse_early(
     check_run_folder(out, config, environment, resume=resume)
     if len(clicks) == 0:
         raise DataError(str(inputs["points"]), ["has no clicks, so there is nothing to learn from"])
-    if not skip_bad:
-        refuse_bad_images(inputs["points"], inputs["images"])
+    refuse_bad_images(inputs["points"], inputs["images"], skip_bad=skip_bad)
+    refuse_absent_device(config)
     if inputs["instances"] is None:
         return clicks, None
     truth = load_instances(inputs["instances"])

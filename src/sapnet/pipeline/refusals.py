@@ -1,0 +1,53 @@
+"""Clicks and images that do not fit, refused before anything is computed or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sapnet.data.annotations import PointSet
+from sapnet.data.check import check_points
+from sapnet.data.check_clicks import positions
+from sapnet.errors import DataError
+
+_FORGIVEN = ("image missing", "image unreadable", "image of another size")
+"""What ``--skip-bad`` leaves out; clicks that are wrong it does not forgive."""
+
+
+def refuse_bad_images(points: Path, images: Path, *, skip_bad: bool = False) -> None:
+    """Refuse clicks and images that do not fit, all problems at once, before anything is written.
+
+    Args:
+        points: Points file.
+        images: Image folder. Only the headers of the images are read.
+        skip_bad: Forgive images that are missing, unreadable or of another size, unless all are.
+
+    Raises:
+        DataError: Images are missing, unreadable or of another size, or clicks lie outside.
+    """
+    found = check_points(points, images, decode_images=False)
+    if not skip_bad:
+        if found.problems:
+            advice = "--skip-bad leaves out images that cannot be read"
+            raise DataError(str(images), [*found.problems, advice])
+        return
+    bad = [finding.text for finding in found.findings if finding.kind in _FORGIVEN]
+    problems = [text for text in found.problems if text not in set(bad)]
+    if bad and len(bad) >= found.summary.get("images", 0):
+        problems += [*bad, "no image is left"]
+    if problems:
+        raise DataError(str(images), problems)
+
+
+def refuse_clicks_outside(points: PointSet, source: Path) -> None:
+    """Refuse clicks that are not in their image.
+
+    Args:
+        points: The clicks.
+        source: Their file, for the message.
+
+    Raises:
+        DataError: There are such clicks; all of them are listed.
+    """
+    problems = [finding.text for finding in positions(points) if finding.kind == "point outside"]
+    if problems:
+        raise DataError(str(source), problems)
