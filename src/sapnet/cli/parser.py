@@ -114,7 +114,7 @@ def _add_result_verbs(group: Any) -> None:
     predict = _verb(group, "predict", verbs.predict, "segment new images")
     _input(predict, "--model", "RUN_OR_FILE", "run folder or model file")
     predict.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="image files or folders")
-    _output(predict, "preds.json", "COCO results to write")
+    _output(predict, "preds.json", "COCO instances with scores to write")
     predict.add_argument("--draw", type=Path, metavar="DIR", help="also draw the instances into this folder")
     _skip_bad(predict)
 

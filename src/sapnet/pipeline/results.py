@@ -148,7 +148,7 @@ def predict(
     Args:
         model: Run folder or model file.
         images: Image files and folders of images.
-        out: COCO results with a list of images and categories beside them.
+        out: COCO instances with scores to write: images (numbered from 1), categories, annotations.
         draw: Folder for pictures with the instances drawn in.
         device: Where to compute.
         quiet: Show no progress.
