@@ -50,6 +50,7 @@ def content():
         "images": 2,
         "validation_images": 5,
         "commits": ["abc"],
+        "settings": {"training.epochs": 4},
         "planned": ["SAM-top1", "SAPNet, two-stage", "full supervision"],
         "command": "sapnet bench stages --data DATA/street4",
         "rows": table_rows(rows),

@@ -66,7 +66,8 @@ def _problem(path: Path, is_file: bool | None, inputs: list[tuple[str, Path]]) -
     if path.is_file():
         for name, known in inputs:
             within = name == "source" and known.is_dir() and known.resolve() in path.resolve().parents
-            if within or (known.is_file() and path.samefile(known)):
+            # A source that is a file its verb tells of itself, with all else that is wrong.
+            if within or (name != "source" and known.is_file() and path.samefile(known)):
                 return f"would be written over the {name} given to read"
         kind = _precious(path)
         if kind and is_file is not False:

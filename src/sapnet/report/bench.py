@@ -15,8 +15,8 @@ from sapnet.report.pictures import Album
 from sapnet.report.run_contents import read_object
 
 BENCH_FILE = "bench.json"
-FORMAT = 2
-"""Of benchmarks with paired differences (``sapnet.bench``)."""
+FORMATS = (2, 3)
+"""Of benchmarks with paired differences (``sapnet.bench``); 3 has ``commits`` and ``planned``."""
 
 
 def bench_sections(folder: Path) -> tuple[str, list[Section]]:
@@ -41,7 +41,7 @@ def bench_sections(folder: Path) -> tuple[str, list[Section]]:
     name = str(content.get("name", folder.name))
     if "tables" in content:
         return f"Benchmark {name} on {content['data']}", benchmark_sections(content, Album())
-    if content.get("format") == FORMAT:
+    if content.get("format") in FORMATS:
         title = f"Benchmark {name} on {content['data']}, proposals: {content['source']}"
         return title, _paired_sections(content, rows)
     words = ", simulated proposals" if _simulated(content) else ""
