@@ -7,6 +7,7 @@ import pytest
 from data_builders import write_json
 from sapnet import pipeline
 from sapnet.cli.closing import summary_lines
+from sapnet.cli.main import main
 from sapnet.errors import DataError, InputError
 from sapnet.importers.matching import _web_name
 from sapnet.inference.predict import list_images
@@ -93,3 +94,13 @@ def test_a_column_is_shown_short_and_sentences_whole():
 def test_uploads_are_known_by_the_name_that_web_tools_give_them():
     stored = "WhatsApp_Image_2024-03-01_at_10.00.00_1.jpeg"
     assert _web_name("WhatsApp Image 2024-03-01 at 10.00.00 (1).jpeg") == stored == _web_name(stored)
+
+
+def test_a_folder_that_may_not_be_read_is_bad_input(tmp_path, monkeypatch, capsys):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied", "photos")
+
+    monkeypatch.setattr("sapnet.pipeline.check_points_file", refuse)
+    (tmp_path / "points.json").write_text("{}")
+    assert main(["points", "check", str(tmp_path / "points.json"), "--images", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: photos: no permission to read or write this\n"

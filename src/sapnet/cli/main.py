@@ -13,7 +13,7 @@ from sapnet.cli.closing import plain, summary_lines
 from sapnet.cli.output_paths import refuse_bad_outputs
 from sapnet.cli.parser import build_parser
 from sapnet.cli.verbs import Outcome
-from sapnet.errors import SapnetError
+from sapnet.errors import InputError, SapnetError
 
 INTERRUPTED = 130
 
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SapnetError as error:
         _complain(str(error), debug=args.debug)
         return error.exit_code
+    except PermissionError as error:
+        _complain(f"{error.filename}: no permission to read or write this", debug=args.debug)
+        return InputError.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: people get a message, --debug the rest
         message = " ".join(str(error).split())
         hint = "" if args.debug else " (unexpected; --debug shows the traceback)"
