@@ -38,6 +38,7 @@ def both(data, tmp_path_factory, repo_root):
     folder = tmp_path_factory.mktemp("two")
     config = tiny_config(seed=1, data={**DATA, "batch_size": 1}, optim=OPTIM)
     (folder / "config.yaml").write_text(dump_config(config))
+    (folder / "frozen.yaml").write_text(dump_config(with_frozen_backbone(config)))
     (folder / "script.py").write_text(SCRIPT)
     bad = write_tiny_data(folder / "bad", clicks_per_image=3, empty=(1, 2, 8))
     (bad.images / "2.png").write_bytes(b"no image")
@@ -45,6 +46,7 @@ def both(data, tmp_path_factory, repo_root):
     commands = [
         ["train", *train_options(data, folder / "plain"), "--val-instances", data.instances, *common],
         ["train", *train_options(bad, folder / "skipping"), "--skip-bad", *common],
+        ["train", *train_options(data, folder / "frozen"), "-c", folder / "frozen.yaml", "--quiet"],
         ["run", "--points", data.points, "--images", data.images, "--out", folder / "job", *common],
     ]
     done = subprocess.run(
@@ -67,8 +69,14 @@ def both(data, tmp_path_factory, repo_root):
     return folder, bad
 
 
-def weights_of_one_process(data, out, **options):
+def with_frozen_backbone(config):
+    backbone = config.model.backbone.model_copy(update={"frozen_stages": 4})
+    return config.model_copy(update={"model": config.model.model_copy(update={"backbone": backbone})})
+
+
+def weights_of_one_process(data, out, *, frozen=False, **options):
     config = tiny_config(seed=1, data={**DATA, "batch_size": 2}, optim=OPTIM)
+    config = with_frozen_backbone(config) if frozen else config
     pipeline.train(**train_arguments(data, out), config=config, quiet=True, **options)
     return load_file(out / "model.safetensors")
 
@@ -83,6 +91,11 @@ def test_two_processes_end_with_the_weights_of_one_with_twice_the_batch(data, bo
     alone = weights_of_one_process(data, tmp_path / "run")
     assert largest_difference(load_file(folder / "plain" / "model.safetensors"), alone) < 1e-5
     assert json.loads((folder / "plain" / "environment.json").read_text())["processes"] == 2
+
+
+def test_so_do_they_where_the_features_of_every_image_are_computed_alone(data, both, tmp_path):
+    alone = weights_of_one_process(data, tmp_path / "run", frozen=True)
+    assert largest_difference(load_file(both[0] / "frozen" / "model.safetensors"), alone) < 1e-5
 
 
 def test_the_losses_of_two_processes_are_those_of_one(data, both, tmp_path):

@@ -46,8 +46,8 @@ def frozen_features(
         keeper: Told the features that had to be computed of a view with a name.
 
     Returns:
-        The maps of the stages from ``first`` on, one map per stage for the whole batch, zero where an
-        image's own canvas ends. float32, whatever the precision of the rest.
+        The maps of the stages from ``first`` on, one map per stage for the whole batch and its canvas, zero
+        where an image's own canvas ends. float32, whatever the precision of the rest.
 
     Raises:
         ValueError: A batch has kept features, but not of a stage that is needed.
@@ -55,8 +55,12 @@ def frozen_features(
     alone = [
         _of_image(backbone, batch, image, first=first, keeper=keeper) for image in range(len(batch.images))
     ]
-    device = batch.images.device
-    return tuple(_padded(maps, device) for maps in zip(*alone, strict=True))
+    # The canvas may be larger than the batch's images need: several processes share one.
+    canvas, device = batch.images.shape[-2:], batch.images.device
+    return tuple(
+        _padded(maps, (canvas[0] // stride, canvas[1] // stride), device)
+        for maps, stride in zip(zip(*alone, strict=True), backbone.strides[first:], strict=True)
+    )
 
 
 def features_digest(
@@ -107,11 +111,9 @@ def _of_image(
     return maps[first:]
 
 
-def _padded(maps: Sequence[Tensor], device: torch.device) -> Tensor:
+def _padded(maps: Sequence[Tensor], size: tuple[int, int], device: torch.device) -> Tensor:
     """One map for the batch, channels innermost as the backbone leaves them, computed or kept."""
-    channels = maps[0].shape[0]
-    height, width = (max(item.shape[axis] for item in maps) for axis in (1, 2))
-    rows = torch.zeros(len(maps), height, width, channels, device=device)
+    rows = torch.zeros(len(maps), *size, maps[0].shape[0], device=device)
     for target, item in zip(rows, maps, strict=True):
         target[: item.shape[1], : item.shape[2]] = item.permute(1, 2, 0)
     return rows.permute(0, 3, 1, 2)
