@@ -37,29 +37,34 @@ def main(folders: list[str]) -> int:
     refused = 0
     for folder in folders:
         for path in sorted(Path(folder).glob("*/bench.json")):
-            problem = bags_added(path) if read(path)["name"] == BAGS_NAME else table_added(path)
-            if problem:
+            content = read(path)
+            if content["name"] == BAGS_NAME:
+                add_bags(content)
+            elif problem := table_added(path, content):
                 refused += 1
                 sys.stderr.write(f"{path}: not added: {problem}\n")
     write_text_atomic(ROOT / "docs" / "results.md", results_page(RESULTS))
     return 2 if refused else 0
 
 
-def bags_added(path: Path) -> None:
+def add_bags(content: dict[str, Any]) -> None:
     """Copy tables of bags; their paths and single figures stay where they were measured."""
-    content = read(path)
     kept = {key: content[key] for key in ("name", "data", "every", "version")}
     tables = [without_seconds(table) for table in content["tables"]]
     write_json_atomic(RESULTS / committed_name(content), {**kept, "tables": tables}, indent=1)
 
 
-def table_added(path: Path) -> str | None:
+def table_added(path: Path, content: dict[str, Any]) -> str | None:
     """Add a table to the committed one.
+
+    Args:
+        path: Of its ``bench.json``, beside which its overlaps lie.
+        content: Of that file.
 
     Returns:
         Why not; None if it was added.
     """
-    table = Measured(read(path), read(path.with_name(OVERLAPS_NAME)))
+    table = Measured(content, read(path.with_name(OVERLAPS_NAME)))
     name = committed_name(table.content)
     if (RESULTS / name).exists():
         committed = Measured(read(RESULTS / name), read(OVERLAPS / name))

@@ -6,8 +6,9 @@ import pytest
 
 from data_builders import write_json
 from sapnet.cli.main import main
-from sapnet.cli.output_paths import refuse_bad_outputs
+from sapnet.cli.output_paths import PHOTOGRAPHS, refuse_bad_outputs
 from sapnet.errors import InputError
+from sapnet.inference.predict import IMAGE_SUFFIXES
 from training_builders import write_tiny_data
 
 
@@ -86,3 +87,7 @@ def test_what_is_written_again_and_again_is_not_refused(data, tmp_path):
     for name in ("labels.json", "report.html", "preds.json"):
         (tmp_path / name).write_text("{}")
         refuse_bad_outputs(argparse.Namespace(command=main, out=tmp_path / name, run=tmp_path))
+
+
+def test_pictures_are_what_predict_takes_for_pictures():
+    assert PHOTOGRAPHS == IMAGE_SUFFIXES

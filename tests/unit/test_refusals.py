@@ -51,7 +51,8 @@ def test_skip_bad_does_not_train_on_nothing(data):
     assert len(error.value.problems) == 5
 
 
-def test_proposing_refuses_clicks_outside_and_devices_that_are_not_there(data, tmp_path):
+def test_proposing_refuses_clicks_outside_and_devices_that_are_not_there(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(InputError, match="device: 'mps' is not available"):
         pipeline.propose(data.points, data.images, tmp_path / "s", tiny_config(device="mps"), quiet=True)
     with pytest.raises(InputError, match="device: 'mps' is not available"):

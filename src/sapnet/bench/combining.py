@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from sapnet.bench.paired import ImageSums
+from sapnet.bench.paired import kept_image_sums
 from sapnet.bench.rows import Row, Source
 from sapnet.bench.summary import OVERLAP, RowResults, figures_of, table_rows
 
@@ -136,16 +134,12 @@ def _merged(head: Mapping[str, Any], rows: Sequence[tuple[Measured, Mapping[str,
         for seed in figures_of(measured, OVERLAP):
             found.images.pop(seed, None)
         for seed, kept in overlaps.items():
-            found.images[int(seed)] = _sums(part.overlaps["images"][kept["images"]], kept["overlap"])
+            images = part.overlaps["images"][kept["images"]]
+            found.images[int(seed)] = kept_image_sums({"images": {**images, "overlap": kept["overlap"]}})
         found.clicks = measured["clicks"] if measured["clicks"] is not None else found.clicks
         found.kept = list(dict.fromkeys([*found.kept, *measured["kept"]]))
     found.figures = dict(sorted(found.figures.items()))
     return found
-
-
-def _sums(images: Mapping[str, Any], overlap: Sequence[float]) -> ImageSums:
-    ids, objects = (np.asarray(images[name], dtype=np.int64) for name in ("image_id", "objects"))
-    return ImageSums(ids, np.asarray(overlap, dtype=np.float64), objects)
 
 
 def _keep_differences_of_more_seeds(row: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> None:

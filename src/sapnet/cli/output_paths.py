@@ -13,10 +13,8 @@ _OUTPUTS = ("out", "draw", "export_json")
 _ONE_FILE = ("points_sample", "points_import", "predict", "report", "convert_subset")
 """Verbs whose ``--out`` is one file, by the function that does them."""
 _FOLDER = ("propose", "train", "run", "demo", "bench")
-_BY_FORMAT = ("label", "convert_labels")
-_FOLDER_FORMATS = ("yolo", "labelme", "voc")
-"""Those of ``sapnet.exporters.export``, kept here so that a refusal need not load it."""
-_PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Those of ``sapnet.inference.predict``, kept here so that a refusal need not load it."""
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".npy")
 _RUN_FILES = ("model.json", "config.yaml", "environment.json", "metrics.jsonl", "manifest.json")
 """Files of a run or a store that no other verb can write again."""
@@ -38,19 +36,17 @@ def refuse_bad_outputs(args: argparse.Namespace) -> None:
         path = getattr(args, name, None)
         if path is not None:
             option = f"--{name.replace('_', '-')} {path}"
-            found = _problem(path, _is_file(verb, name, args), list(_inputs(args)))
+            found = _problem(path, _is_file(verb, name), list(_inputs(args)))
             problems += [f"{option}: {found}"] if found else []
     if problems:
         raise InputError("the command line", problems)
 
 
-def _is_file(verb: str, name: str, args: argparse.Namespace) -> bool | None:
-    """Whether the verb writes one file there; None: that is for the verb to say."""
-    if name != "out":
-        return name == "export_json"
-    if verb in _BY_FORMAT:
-        return getattr(args, "to", None) not in _FOLDER_FORMATS
-    return True if verb in _ONE_FILE else False if verb in _FOLDER else None
+def _is_file(verb: str, name: str) -> bool | None:
+    """Whether the verb writes one file there; None: the verb itself says, by the format that it writes."""
+    if name != "out" or verb in _ONE_FILE:
+        return name != "draw"
+    return False if verb in _FOLDER else None
 
 
 def _inputs(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
@@ -85,7 +81,7 @@ def _problem(path: Path, is_file: bool | None, inputs: list[tuple[str, Path]]) -
 
 
 def _precious(path: Path) -> str:
-    if path.suffix.lower() in _PHOTOGRAPHS:
+    if path.suffix.lower() in PHOTOGRAPHS:
         return "a picture"
     if path.suffix.lower() in _WEIGHTS:
         return "a file of weights or arrays"

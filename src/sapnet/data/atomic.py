@@ -66,12 +66,11 @@ def write_json_atomic(path: str | os.PathLike[str], obj: Any, *, indent: int | N
     """
     separators = (",", ":") if indent is None else (",", ": ")
     write = partial(json.dumps, obj, allow_nan=False, indent=indent, separators=separators)
-    text = write(ensure_ascii=False)
     try:
-        text.encode("utf-8")
+        data = write(ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        text = write(ensure_ascii=True)
-    write_text_atomic(path, text + "\n")
+        data = write(ensure_ascii=True).encode("ascii")
+    write_bytes_atomic(path, data + b"\n")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -95,16 +95,9 @@ def on_canvas(batch: Batch, size: tuple[int, int]) -> Batch:
         return batch
     if size[0] < height or size[1] < width or any(side % batch.size_divisor for side in size):
         raise ValueError(f"no canvas of {size} for {(height, width)} in steps of {batch.size_divisor}")
-    masks = batch.bags.masks
-    stride = height // masks.shape[-2]
-    cells = (size[0] // stride, size[1] // stride)
-    return replace(
-        batch,
-        images=pad(batch.images, (0, size[1] - width, 0, size[0] - height)),
-        bags=replace(
-            batch.bags, masks=pad(masks, (0, cells[1] - masks.shape[-1], 0, cells[0] - masks.shape[-2]))
-        ),
-    )
+    stride = height // batch.bags.masks.shape[-2]
+    masks = _padded(batch.bags.masks, (size[0] // stride, size[1] // stride))
+    return replace(batch, images=_padded(batch.images, size), bags=replace(batch.bags, masks=masks))
 
 
 def _join_bags(bags: Sequence[ProposalBags], canvas: tuple[int, int]) -> ProposalBags:
@@ -113,18 +106,23 @@ def _join_bags(bags: Sequence[ProposalBags], canvas: tuple[int, int]) -> Proposa
     def join(name: str, extend: Callable[[Tensor], Tensor]) -> Tensor:
         return torch.cat([extend(_slots(getattr(item, name), longest)) for item in bags])
 
-    def on_canvas(masks: Tensor) -> Tensor:
-        return pad(masks, (0, canvas[1] - masks.shape[3], 0, canvas[0] - masks.shape[2]))
+    def widened(masks: Tensor) -> Tensor:
+        return _padded(masks, canvas)
 
     def unchanged(values: Tensor) -> Tensor:
         return values
 
     return ProposalBags(
         **{
-            field.name: join(field.name, on_canvas if field.name == "masks" else unchanged)
+            field.name: join(field.name, widened if field.name == "masks" else unchanged)
             for field in fields(ProposalBags)
         }
     )
+
+
+def _padded(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad the last two axes at their ends with zeros."""
+    return pad(maps, (0, size[1] - maps.shape[-1], 0, size[0] - maps.shape[-2]))
 
 
 def _slots(values: Tensor, length: int) -> Tensor:

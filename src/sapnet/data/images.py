@@ -133,8 +133,8 @@ def to_rgb(image: Image.Image) -> UInt8[ndarray, "H W 3"]:
     """
     if image.mode.startswith("I;16") or image.mode == "I":
         # Pillow clips these at 255.
-        grey = np.clip(np.asarray(image), 0, 65535)
-        return _grey_to_rgb(grey >> _surplus_bits(np.asarray(image)))
+        grey = np.asarray(image)
+        return _grey_to_rgb(np.clip(grey, 0, 65535) >> _surplus_bits(grey))
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image), posinf=255.0, neginf=0.0)
         in_unit = values.min(initial=0.0) >= 0 and values.max(initial=0.0) <= 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import PurePath
 from typing import Any
 
 from sapnet.data.instances import InstanceSet
 from sapnet.errors import nearest
+from sapnet.importers.matching import longest_common_tails
 
 _NEEDED: dict[str, dict[str, type]] = {
     "images": {"id": int, "file_name": str},
@@ -108,7 +108,8 @@ def _image_ids(document: Mapping[str, Any], instances: InstanceSet) -> tuple[dic
     problems: dict[int, str] = {}
     for image in document["images"]:
         name = image["file_name"]
-        alike = _most_alike(name, last_parts.get(PurePath(name).name, []))
+        path = PurePath(name)
+        alike = longest_common_tails(path.as_posix(), last_parts.get(path.name, []))
         if name in exact:
             found[image["id"]] = exact[name]
         elif len(alike) == 1:
@@ -117,18 +118,6 @@ def _image_ids(document: Mapping[str, Any], instances: InstanceSet) -> tuple[dic
             reason = f"matches {len(alike)} images" if alike else f"is no image{nearest(name, names)}"
             problems[image["id"]] = f"predicted image {name} {reason} of the ground truth"
     return found, problems
-
-
-def _most_alike(name: str, candidates: Sequence[str]) -> list[str]:
-    """Those of some names with the same last part that agree with a name in the most parts before it."""
-    shared = [_shared_parts(name, candidate) for candidate in candidates]
-    return [candidate for candidate, count in zip(candidates, shared, strict=True) if count == max(shared)]
-
-
-def _shared_parts(first: str, second: str) -> int:
-    """How many parts of two names agree, counted from the last."""
-    pairs = zip(reversed(PurePath(first).parts), reversed(PurePath(second).parts), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _category_ids(

@@ -2,7 +2,7 @@
 
 Tools rename, move and escape what they are given. A name is tried as a path in the image folder, then by
 its base name, then by its base name without the eight hexadecimal digits that upload forms put in front.
-Letters of another case, and a missing ending, are matched only in doubt.
+Letters of another case, a missing ending, and the blanks and signs that uploads lose, are matched only in doubt.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class ImageFolder:
             candidates = index.get(key(last), [])
             if not candidates:
                 continue
-            best = _longest_common_tails(spelling, candidates)
+            best = longest_common_tails(spelling, candidates)
             if len(best) == 1:
                 return Match(best[0])
             more = ", ..." if len(best) > _LISTED else ""
@@ -148,8 +148,16 @@ def _stem(name: str) -> str:
     return stem if dot else name
 
 
-def _longest_common_tails(name: str, candidates: list[str]) -> list[str]:
-    """Keep the candidates that share the most folders with a name, counted from the end."""
+def longest_common_tails(name: str, candidates: list[str]) -> list[str]:
+    """Keep the candidates that share the most folders with a name, counted from the end.
+
+    Args:
+        name: A path with ``/``.
+        candidates: Paths with ``/`` and the same last part.
+
+    Returns:
+        Those that agree with the name in the most folders before it, in their order.
+    """
     if len(candidates) == 1:
         return candidates
     wanted = name.split("/")[-2::-1]

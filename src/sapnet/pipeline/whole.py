@@ -10,7 +10,7 @@ from sapnet.config import Config
 from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
-from sapnet.engine.devices import join_processes, refuse_absent_device
+from sapnet.engine.devices import join_processes
 from sapnet.engine.run_folder import MODEL_NAME, check_run_folder, describe_environment
 from sapnet.engine.session import (
     SessionOptions,
@@ -115,7 +115,6 @@ def _refuse_early(
     if len(clicks) == 0:
         raise DataError(str(inputs["points"]), ["has no clicks, so there is nothing to learn from"])
     refuse_bad_images(inputs["points"], inputs["images"], skip_bad=skip_bad)
-    refuse_absent_device(config)
     if inputs["instances"] is None:
         return clicks, None
     truth = load_instances(inputs["instances"])
