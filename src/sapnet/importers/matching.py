@@ -2,7 +2,8 @@
 
 Tools rename, move and escape what they are given. A name is tried as a path in the image folder, then by
 its base name, then by its base name without the eight hexadecimal digits that upload forms put in front.
-Letters of another case, a missing ending, and the blanks and signs that uploads lose, are matched only in doubt.
+Letters of another case, a missing ending, and the blanks and signs that uploads lose, are matched only in
+doubt.
 """
 
 from __future__ import annotations
