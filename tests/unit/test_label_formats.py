@@ -8,7 +8,7 @@ from export_builders import label_document, square
 from sapnet.config import Config
 from sapnet.errors import InputError
 from sapnet.exporters.export import ExportOptions
-from sapnet.pipeline import results
+from sapnet.pipeline import labelling
 
 SIZE = (6, 8)
 
@@ -25,29 +25,24 @@ def picked(monkeypatch):
     points = SimpleNamespace(
         categories=[SimpleNamespace(id=number, name=name) for number, name in categories]
     )
-    monkeypatch.setattr(results, "load_labeller", lambda path: loaded.append(path) or (None, card))
-    monkeypatch.setattr(results, "load_training_data", lambda *_: SimpleNamespace(points=points))
-    monkeypatch.setattr(results, "refuse_bad_images", lambda *_, **__: None)
-    monkeypatch.setattr(results, "tell_missing_opinion", lambda *_, **__: None)
-    monkeypatch.setattr(results, "picked_labels", lambda *_: document)
+    monkeypatch.setattr(labelling, "load_labeller", lambda path: loaded.append(path) or (None, card))
+    monkeypatch.setattr(labelling, "load_training_data", lambda *_: SimpleNamespace(points=points))
+    monkeypatch.setattr(labelling, "refuse_bad_images", lambda *_, **__: None)
+    monkeypatch.setattr(labelling, "tell_missing_opinion", lambda *_, **__: None)
+    monkeypatch.setattr(labelling, "picked_labels", lambda *_: document)
     return loaded
 
 
 def test_labels_go_straight_into_another_format(picked, tmp_path):
-    figures = results.label("run", "points.json", "photos", "store", tmp_path / "out", to="voc")
+    figures = labelling.label("run", "points.json", "photos", "store", tmp_path / "out", to="voc")
     assert (figures["labels"], figures["unlabelled"], figures["format"]) == (2, 1, "voc")
     assert (tmp_path / "out" / "SegmentationObject" / "0.png").is_file()
 
 
-def test_coco_stays_the_label_file_of_before(picked, tmp_path):
-    figures = results.label("run", "points.json", "photos", "store", tmp_path / "labels.json")
-    assert figures == {"out": str(tmp_path / "labels.json"), "labels": 2, "unlabelled": 1}
-
-
 def test_what_the_format_cannot_do_is_refused_before_the_model_is_loaded(picked, tmp_path):
     with pytest.raises(InputError):
-        results.label("run", "p", "i", "s", tmp_path, to="yolo", options=ExportOptions(shapes="mask"))
+        labelling.label("run", "p", "i", "s", tmp_path, to="yolo", options=ExportOptions(shapes="mask"))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError):
-        results.label("run", "p", "i", "s", tmp_path, to="yolo")
+        labelling.label("run", "p", "i", "s", tmp_path, to="yolo")
     assert picked == []

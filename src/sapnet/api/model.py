@@ -18,7 +18,7 @@ from sapnet.build import build_postprocess
 from sapnet.data.images import read_image, to_rgb
 from sapnet.data.rle import encode_mask
 from sapnet.engine.devices import device_of
-from sapnet.engine.session import load_segmenter
+from sapnet.engine.trained import load_segmenter
 from sapnet.engine.validation import prediction_dataset
 from sapnet.errors import DataError
 from sapnet.inference.predict import predict_one

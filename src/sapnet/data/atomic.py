@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,16 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         JobError: The file cannot be written (full disk, no permission). The old file is intact.
     """
+    _write_chunks_atomic(path, [data])
+
+
+def _write_chunks_atomic(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:80]}.{uuid.uuid4().hex}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
-            stream.write(data)
+            stream.writelines(chunks)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
@@ -64,13 +69,48 @@ def write_json_atomic(path: str | os.PathLike[str], obj: Any, *, indent: int | N
         JobError: The file cannot be written.
         ValueError: The object holds a number that is not finite, which JSON cannot express.
     """
+    write_bytes_atomic(path, _json(obj, indent) + b"\n")
+
+
+def write_json_items_atomic(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
+    """Write an object as compact JSON whose long lists need not fit into memory.
+
+    The bytes are those of :func:`write_json_atomic`, but that a file name which is no UTF-8 makes only its
+    own item be escaped.
+
+    Args:
+        path: The file to write.
+        document: The object; values that are iterators are lists, asked for one item at a time.
+
+    Raises:
+        JobError: The file cannot be written.
+        ValueError: The object holds a number that is not finite.
+    """
+    _write_chunks_atomic(path, _pieces(document))
+
+
+def _pieces(document: Mapping[str, Any]) -> Iterator[bytes]:
+    opening = b"{"
+    for name, value in document.items():
+        yield opening + _json(name) + b":"
+        opening = b","
+        if not isinstance(value, Iterator):
+            yield _json(value)
+            continue
+        yield b"["
+        for number, item in enumerate(value):
+            yield b"," * (number > 0) + _json(item)
+        yield b"]"
+    yield b"}\n" if document else b"{}\n"
+
+
+def _json(obj: Any, indent: int | None = None) -> bytes:
     separators = (",", ":") if indent is None else (",", ": ")
     write = partial(json.dumps, obj, allow_nan=False, indent=indent, separators=separators)
     try:
-        data = write(ensure_ascii=False).encode("utf-8")
+        return write(ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        data = write(ensure_ascii=True).encode("ascii")
-    write_bytes_atomic(path, data + b"\n")
+        return write(ensure_ascii=True).encode("ascii")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -94,6 +94,7 @@ def clicked_images(
     num_workers: int,
     skip_bad: bool,
     quiet: bool,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Yield a batch for every image with clicks (or every view of it), one at a time, and show progress.
 
@@ -107,19 +108,21 @@ def clicked_images(
         num_workers: Loader processes.
         skip_bad: Leave out images that cannot be read instead of failing.
         quiet: Show no progress.
+        rows: Which samples of the dataset, the others having been done earlier; None: all.
 
     Raises:
         DataError: At the end, if images cannot be read and ``skip_bad`` is off.
     """
     problems: list[str] = []
+    chosen = range(len(dataset)) if rows is None else rows
     loader = batch_loader(
         dataset,
-        [[row] for row in range(len(dataset))],
+        [[row] for row in chosen],
         size_divisor=size_divisor,
         mask_stride=mask_stride,
         num_workers=num_workers,
     )
-    with Progress(len(dataset), title, quiet=quiet) as progress:
+    with Progress(len(dataset), title, done=len(dataset) - len(chosen), quiet=quiet) as progress:
         for loaded in loader:
             new = [problem for problem in loaded.problems if problem not in problems]
             problems += new  # every view of an image meets the same problem

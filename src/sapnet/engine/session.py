@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from accelerate import Accelerator
 from sapnet.build import build_dataset, build_model, build_views
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet
-from sapnet.engine.checkpoint import ModelCard, load_weights, read_card, save_model
-from sapnet.engine.devices import device_of, make_accelerator
+from sapnet.data.journal import Journal
+from sapnet.engine.checkpoint import ModelCard, save_model
+from sapnet.engine.devices import device_of, join_processes, make_accelerator
+from sapnet.engine.job_identity import job_identity
 from sapnet.engine.kept_features import keep_features
 from sapnet.engine.run_folder import check_run_folder, describe_environment, prepare_run_folder
 from sapnet.engine.train import fit, plan_epochs
-from sapnet.errors import CheckpointError
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import Pick, PickedProposals
@@ -27,6 +29,8 @@ from sapnet.proposals.store import ProposalStore
 
 SELECTION_NAME = "selection"
 """Sub-folder of a two-stage run that holds its first stage."""
+_PICKS_NAME = "picks.kept"
+"""The picks of a run, beside the network that found them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class SessionOptions:
     quiet: bool = False
     features: Path | None = None
     """Folder in which the features of wholly frozen backbones are kept; None: they are not."""
+    picks: Path | None = None
+    """File in which labelling keeps the picks of every image as they are found; None: it does not."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,20 @@ def _first_stage(
     first = _with_mode(config, "selection-only")
     going = replace(options, resume=True)
     done = run_session(data, folder, first, inputs=inputs, options=going)
-    return fix_picks(data, choose(done.model, data, first, options=going))
+    # Every process picks; the first one keeps what it finds.
+    picks = folder / _PICKS_NAME if join_processes(config).is_main_process else None
+    picking = replace(going, picks=picks)
+    return fix_picks(data, choose(done.model, data, first, options=picking))
+
+
+def picks_path(folder: Path, config: Config) -> Path:
+    """Return where a run keeps its picks: what the second of two stages learned from are its labels too.
+
+    Args:
+        folder: The run.
+        config: All settings.
+    """
+    return (folder / SELECTION_NAME if config.training.mode == "two-stage" else folder) / _PICKS_NAME
 
 
 def fix_picks(data: TrainingData, picks: Mapping[int, Pick]) -> TrainingData:
@@ -186,87 +205,37 @@ def choose(model: SapNet, data: TrainingData, config: Config, *, options: Sessio
         model: The network.
         data: Clicks, images and proposals.
         config: Its settings.
-        options: Skip, quiet and where features are kept.
+        options: Skip, quiet, where features are kept, and where picks are.
 
     Returns:
         The pick of every click by annotation id.
     """
     views = build_views(config, data.points, data.images_dir, data.store)
     device, labelling = device_of(config), config.labelling
-    keep_features(model.to(device), views, config, options.features)
-    return pick_proposals(
-        model,
-        views,
-        rule=LabellingRule(labelling.exclusion, labelling.overlap_temperature, labelling.vote),
-        size_divisor=config.data.size_divisor,
-        mask_stride=config.data.mask_stride,
-        use_segmenter=config.training.mode == "end-to-end",
-        device=device,
-        num_workers=config.data.num_workers,
-        skip_bad=options.skip_bad,
-        quiet=options.quiet,
+    with _kept_picks(model, data, config, options.picks) as journal:
+        keep_features(model.to(device), views, config, options.features)
+        return pick_proposals(
+            model,
+            views,
+            rule=LabellingRule(labelling.exclusion, labelling.overlap_temperature, labelling.vote),
+            size_divisor=config.data.size_divisor,
+            mask_stride=config.data.mask_stride,
+            use_segmenter=config.training.mode == "end-to-end",
+            device=device,
+            num_workers=config.data.num_workers,
+            skip_bad=options.skip_bad,
+            quiet=options.quiet,
+            journal=journal,
+        )
+
+
+def _kept_picks(
+    model: SapNet, data: TrainingData, config: Config, path: Path | None
+) -> AbstractContextManager[Journal | None]:
+    if path is None:
+        return nullcontext()
+    names, folder = data.points.images.file_names, data.images_dir
+    identity = job_identity(
+        model, config, device_of(config), names=names, folder=folder, digests=data.digests
     )
-
-
-def load_model(path: Path) -> tuple[SapNet, ModelCard]:
-    """Load a trained network.
-
-    Args:
-        path: A run folder or model file.
-
-    Returns:
-        The network in evaluation mode and its card.
-
-    Raises:
-        CheckpointError: It cannot be loaded.
-    """
-    card, weights = read_card(path)
-    model = build_model(
-        card.config.model,
-        num_classes=len(card.categories),
-        mask_stride=card.config.data.mask_stride,
-        pretrained=False,
-    )
-    load_weights(model, weights)
-    return model.eval(), card
-
-
-def load_labeller(path: Path) -> tuple[SapNet, ModelCard]:
-    """Load the network that picks proposals.
-
-    Args:
-        path: A run folder or model file. Of a two-stage run it must be the folder: the segmenter's
-            file knows nothing of picking.
-
-    Returns:
-        The network in evaluation mode and its card.
-
-    Raises:
-        CheckpointError: It cannot be loaded.
-    """
-    card, _ = read_card(path)
-    if card.config.training.mode != "two-stage":
-        return load_model(path)
-    first = (path if path.is_dir() else path.parent) / SELECTION_NAME
-    if not first.is_dir():
-        reason = f"is the segmenter of a two-stage run; labels come from its {SELECTION_NAME}/ folder"
-        raise CheckpointError(str(path), [f"{reason}, which is not here"])
-    return load_model(first)
-
-
-def load_segmenter(path: Path) -> tuple[SapNet, ModelCard]:
-    """Load the network that segments images.
-
-    Args:
-        path: A run folder or model file.
-
-    Returns:
-        The network in evaluation mode and its card.
-
-    Raises:
-        CheckpointError: It cannot be loaded, or has no trained segmenter.
-    """
-    card, _ = read_card(path)
-    if not has_segmenter(card.config):
-        raise CheckpointError(str(path), ["was trained with training.mode=selection-only: it cannot segment"])
-    return load_model(path)
+    return Journal(path, identity)

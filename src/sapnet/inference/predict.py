@@ -73,6 +73,7 @@ def predict_images(
     device: torch.device,
     title: str = "predict",
     quiet: bool = False,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Predicted]:
     """Predict the instances of one image after another.
 
@@ -84,15 +85,17 @@ def predict_images(
         device: Where to compute.
         title: Title of the progress display.
         quiet: Show no progress.
+        rows: Which images of the dataset, the others having been done earlier; None: all.
 
     Yields:
         Instances in the original frame, or the reason why an image could not be read.
     """
     was_training = model.training
     model.eval().to(device)
+    chosen = range(len(dataset)) if rows is None else rows
     try:
-        with Progress(len(dataset), title, quiet=quiet) as progress:
-            for row in range(len(dataset)):
+        with Progress(len(dataset), title, done=len(dataset) - len(chosen), quiet=quiet) as progress:
+            for row in chosen:
                 yield _predict_one(model, dataset, row, postprocess, size_divisor, device)
                 progress.advance(1)
     finally:

@@ -11,6 +11,7 @@ import torch
 
 from sapnet.data.annotations import ImagePoints, PointSet
 from sapnet.data.dataset import TrainingDataset
+from sapnet.data.journal import Journal
 from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
@@ -32,6 +33,7 @@ def pick_proposals(
     num_workers: int = 0,
     skip_bad: bool = False,
     quiet: bool = False,
+    journal: Journal | None = None,
 ) -> dict[int, Pick]:
     """Choose a proposal for every click of a data set.
 
@@ -46,15 +48,18 @@ def pick_proposals(
         num_workers: Loader processes.
         skip_bad: Leave out images that cannot be read instead of failing.
         quiet: Show no progress.
+        journal: Keeps the picks of every image, by image id, as they are found; those that it has are not
+            looked for again.
 
     Returns:
         The pick of every click by annotation id.
 
     Raises:
         DataError: Images cannot be read and ``skip_bad`` is off.
+        JobError: The journal cannot be written.
     """
     model.eval().to(device)
-    picks: dict[int, Pick] = {}
+    picks = {} if journal is None else _kept_picks(journal)
     batches = clicked_images(
         ImageViews(views),
         title="label",
@@ -63,14 +68,33 @@ def pick_proposals(
         num_workers=num_workers,
         skip_bad=skip_bad,
         quiet=quiet,
+        rows=None if journal is None else _rows_left(views, journal),
     )
-    for _, of_image in groupby(batches, key=lambda batch: batch.image_ids):
+    for (image_id,), of_image in groupby(batches, key=lambda batch: batch.image_ids):
         batch, *others = (view.to(device) for view in of_image)
         found = model.pick(batch, use_segmenter=use_segmenter, others=others, rule=rule)
         ids = batch.prompts.annotation_ids.tolist()
         chosen = zip(found.proposal_index.tolist(), found.scores.tolist(), _votes(found), strict=True)
-        picks.update(zip(ids, (Pick(*item) for item in chosen), strict=True))
+        of_clicks = dict(zip(ids, (Pick(*item) for item in chosen), strict=True))
+        if journal is not None:
+            journal.add(image_id, [[item, *pick] for item, pick in of_clicks.items()])
+        picks |= of_clicks
     return picks
+
+
+def _kept_picks(journal: Journal) -> dict[int, Pick]:
+    return {
+        click: Pick(proposal, score, tuple(votes))
+        for _, of_image in journal.items()
+        for click, proposal, score, votes in of_image
+    }
+
+
+def _rows_left(views: Sequence[TrainingDataset], journal: Journal) -> list[int]:
+    """Rows of ``ImageViews`` whose images the journal does not have."""
+    ids = views[0].points.images.ids.tolist()
+    left = [row for row, image_id in enumerate(ids) if image_id not in journal]
+    return [row * len(views) + view for row in left for view in range(len(views))]
 
 
 def _votes(found: Picks) -> list[tuple[float, ...]]:
@@ -116,31 +140,56 @@ def label_document(
         ``voted``: whether a vote gave the label other pixels than the proposal's. Clicks without any
         proposal are listed under ``unlabelled``.
     """
-    annotations: list[dict[str, Any]] = []
-    for row, image_id in enumerate(points.images.ids.tolist()):
-        clicks = points.of_image(row)
-        if len(clicks.annotation_ids) and image_id in store:
-            annotations += _of_image(points, clicks, store.of_image(image_id), picks)
-    labelled = {item["id"] for item in annotations}
+    parts, _ = label_parts(points, store, picks, max_proposals=max_proposals)
+    return {name: list(part) if isinstance(part, Iterator) else part for name, part in parts.items()}
+
+
+def label_parts(
+    points: PointSet,
+    store: BagSource,
+    picks: Mapping[int, Pick],
+    *,
+    max_proposals: int | None = None,
+) -> tuple[dict[str, Any], set[int]]:
+    """Write picks as a COCO document whose lists are made one item at a time, to be read in their order.
+
+    Args:
+        points: The clicks.
+        store: The proposals.
+        picks: The pick of every click by annotation id.
+        max_proposals: As for :func:`label_document`.
+
+    Returns:
+        The document, with iterators for its lists, and the ids of the clicks with a label, complete once
+        the annotations have been read.
+    """
+    labelled: set[int] = set()
     info: dict[str, Any] = {"description": "instance masks selected by sapnet from one click per object"}
     if max_proposals is not None:
         info["max_proposals"] = max_proposals
+    table = points.images
+    columns = zip(table.ids, table.file_names, table.widths, table.heights, strict=True)
     return {
         "info": info,
-        "images": [
+        "images": (
             {"id": int(image_id), "file_name": name, "width": int(width), "height": int(height)}
-            for image_id, name, width, height in zip(
-                points.images.ids,
-                points.images.file_names,
-                points.images.widths,
-                points.images.heights,
-                strict=True,
-            )
-        ],
+            for image_id, name, width, height in columns
+        ),
         "categories": [{"id": item.id, "name": item.name} for item in points.categories],
-        "annotations": annotations,
-        "unlabelled": [int(item) for item in points.annotation_ids if int(item) not in labelled],
-    }
+        "annotations": _annotations(points, store, picks, labelled),
+        "unlabelled": (int(item) for item in points.annotation_ids if int(item) not in labelled),
+    }, labelled
+
+
+def _annotations(
+    points: PointSet, store: BagSource, picks: Mapping[int, Pick], labelled: set[int]
+) -> Iterator[dict[str, Any]]:
+    for row, image_id in enumerate(points.images.ids.tolist()):
+        clicks = points.of_image(row)
+        if len(clicks.annotation_ids) and image_id in store:
+            for item in _of_image(points, clicks, store.of_image(image_id), picks):
+                labelled.add(item["id"])
+                yield item
 
 
 def _of_image(

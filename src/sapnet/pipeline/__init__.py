@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from sapnet.pipeline.benchmarks import bench
     from sapnet.pipeline.converting import convert_labels, convert_subset, convert_voc
     from sapnet.pipeline.importing import import_points_file
+    from sapnet.pipeline.labelling import label
     from sapnet.pipeline.points import check_points_file, sample_points_file
+    from sapnet.pipeline.predicting import predict
     from sapnet.pipeline.proposing import load_training_data, propose
-    from sapnet.pipeline.results import evaluate, label, predict, report
+    from sapnet.pipeline.results import evaluate, report
     from sapnet.pipeline.training import train
     from sapnet.pipeline.whole import demo, headline, run
 
@@ -43,9 +45,11 @@ _MODULE_OF = {
     "benchmarks": ("bench",),
     "converting": ("convert_labels", "convert_subset", "convert_voc"),
     "importing": ("import_points_file",),
+    "labelling": ("label",),
     "points": ("check_points_file", "sample_points_file"),
+    "predicting": ("predict",),
     "proposing": ("load_training_data", "propose"),
-    "results": ("evaluate", "label", "predict", "report"),
+    "results": ("evaluate", "report"),
     "training": ("train",),
     "whole": ("demo", "headline", "run"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ from sapnet.engine.session import (
     SessionOptions,
     TrainingData,
     has_segmenter,
-    load_labeller,
+    picks_path,
     run_session,
 )
+from sapnet.engine.trained import load_labeller
 from sapnet.engine.validation import validation_judge
 from sapnet.errors import DataError
 from sapnet.evaluation.label_quality import evaluate_labels
 from sapnet.evaluation.label_table import refuse_unfit
 from sapnet.models.sapnet import SapNet
+from sapnet.pipeline.labelling import write_labels
 from sapnet.pipeline.proposing import load_training_data, propose
 from sapnet.pipeline.refusals import refuse_bad_images
-from sapnet.pipeline.results import report, write_labels
+from sapnet.pipeline.results import report
 
 PROPOSALS_NAME = "proposals"
 LABELS_NAME = "labels.json"
@@ -133,7 +136,8 @@ def _finish(
     """Label, evaluate and report; the same files however often it is done."""
     labeller, card = load_labeller(out)
     picking = card.config.model_copy(update={"device": config.device, "data": config.data})
-    figures: dict[str, Any] = {"labels": write_labels(labeller, data, picking, out / LABELS_NAME, options)}
+    kept = replace(options, picks=picks_path(out, config))
+    figures: dict[str, Any] = {"labels": write_labels(labeller, data, picking, out / LABELS_NAME, kept)}
     evaluation: dict[str, Any] = {}
     if truth is not None:
         evaluation["labels"] = evaluate_labels(out / LABELS_NAME, truth, data.store)
