@@ -11,7 +11,7 @@ import os
 import pytest
 
 from sapnet.data.journal import Journal, files_digest, unfinished_path
-from sapnet.errors import JobError
+from sapnet.errors import DataError, JobError
 
 IDENTITY = {"weights": "abc", "settings": {"size": 320}}
 
@@ -53,10 +53,11 @@ def test_pieces_of_another_job_are_dropped(tmp_path):
     assert content_of(tmp_path / "j", IDENTITY) == {}
 
 
-def test_a_file_of_something_else_is_no_journal(tmp_path):
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "j").write_bytes(b"\x00\xff no journal\n\n")
-    filled(tmp_path / "j", {1: "a"})
-    assert content_of(tmp_path / "j") == {1: "a"}
+    with pytest.raises(DataError, match="move it away"):
+        Journal(tmp_path / "j", IDENTITY)
+    assert (tmp_path / "j").read_bytes() == b"\x00\xff no journal\n\n"
 
 
 def test_cut_at_any_byte_it_keeps_the_whole_pieces_and_goes_on(tmp_path):

@@ -18,12 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sapnet.errors import JobError
+from sapnet.errors import DataError, JobError
 
 try:
     import fcntl
 except ImportError:  # Windows: two writers of one journal are not told apart there.
     fcntl = None  # type: ignore[assignment]
+
+_OPENING = b"-1 "
+"""What every journal begins with, be its first line torn: the key of the identity."""
 
 
 def unfinished_path(out: Path) -> Path:
@@ -43,6 +46,7 @@ class Journal:
         identity: All that the pieces depend on, JSON-compatible.
 
     Raises:
+        DataError: The file is something else, which would be lost.
         JobError: The file cannot be written.
     """
 
@@ -64,6 +68,9 @@ class Journal:
         except OSError as error:
             self.close()
             raise JobError(f"cannot write {path}: {error.strerror or error}") from error
+        except DataError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Return the journal itself."""
@@ -134,7 +141,12 @@ class Journal:
         assert self._stream is not None
         end = 0
         with self.path.open("rb") as stream:
-            if stream.readline() == header:
+            first = stream.readline()
+            if first[: len(_OPENING)] != _OPENING[: len(first)]:
+                raise DataError(
+                    str(self.path), ["is none of sapnet's files of unfinished work; move it away"]
+                )
+            if first == header:
                 end = len(header)
                 for key, length in _whole_lines(stream):
                     self._places[key] = (end, length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,16 +73,16 @@ def predict(
             Progress(0, "notice", quiet=quiet).message(f"left out: {problem}")
         if draw is not None:
             _draw(found, paths, Path(draw), dict(card.categories), quiet=quiet)
+        numbers = count(1)
         document = {
             "images": _entries(found, names),
             "categories": [{"id": identifier, "name": name} for identifier, name in card.categories],
-            "annotations": ({"id": row, **item} for row, item in enumerate(_results(found), start=1)),
+            "annotations": ({"id": next(numbers), **item} for item in _results(found)),
         }
         write_json_items_atomic(out, document)
-        figures = {"out": str(out), "images": len(found), "skipped": len(problems)}
-        figures["instances"] = sum(1 for _ in _results(found))
         found.remove()
-    return figures
+    instances = next(numbers) - 1
+    return {"out": str(out), "images": len(found), "skipped": len(problems), "instances": instances}
 
 
 def _refuse_unreadable(paths: Sequence[Path]) -> None:
