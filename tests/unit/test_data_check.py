@@ -207,3 +207,52 @@ def test_a_file_that_does_not_load_has_a_table_too(tmp_path):
     (tmp_path / "points.json").write_text("{")
     lines = check_lines(check_points_file(tmp_path / "points.json", tmp_path))
     assert lines[-1].startswith("1 error, 0 warnings")
+
+
+def test_a_damaged_file_hides_nothing_else_that_is_wrong(tmp_path):
+    folder = tmp_path / "images"
+    write_image(folder / "a.png")
+    (folder / "b.png").write_bytes(b"no image")
+    images = [
+        image_entry(1, "a.png"),
+        image_entry(2, "b.png"),
+        image_entry(3, "missing.png"),
+        {"id": 4, "file_name": "a.png", "width": 0, "height": 48},
+    ]
+    clicks = [
+        click(1, (5, 5), image_id=1),
+        click(1, (640, 5), image_id=1),  # the id is there already, and the point is outside
+        click(2, (5, 481), image_id=1, category_id=99),
+        click(3, (5, 5), image_id=77),
+        click(4, (999, 999), image_id=4),  # nobody knows how large that image is
+        {**click(5, (6, 6), image_id=1), "point": "here"},
+    ]
+    report = check(tmp_path, clicks, images=images)
+    text = "\n".join(report.problems)
+    for said in (
+        "annotations[1] (id 1): the id 1 is already used",
+        "category_id 99 is not in categories",
+        "image_id 77 is not in images",
+        "images[3] (id 4): 'width' must be an integer of at least 1",
+        "annotations[5] (id 5): 'point' must be [x, y]",
+        "annotation 1 in a.png: point (640, 5) is outside",
+        "annotation 2 in a.png: point (5, 481) is outside",
+        "b.png (image id 2): ",
+        "missing.png (image id 3): there is no such image",
+    ):
+        assert said in text
+    assert len(report.problems) == 9
+    assert report.warnings == report.notes == ()
+    assert report.summary == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", '{"images": [], "annotations": 3}', '{"images": [{}], "annotations": [{"image_id": 0}]}'],
+)
+def test_files_with_hardly_anything_in_them_are_reported(tmp_path, content):
+    (tmp_path / "points.json").write_text(content)
+    (tmp_path / "images").mkdir()
+    report = check_points(tmp_path / "points.json", tmp_path / "images")
+    assert report.problems
+    assert all("points.json" in problem for problem in report.problems)

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sapnet.data.atomic import write_json_atomic
@@ -128,22 +128,42 @@ def points_from_json(document: dict[str, Any], subject: str) -> PointSet:
         DataError: Lists every problem.
     """
     problems: list[str] = []
-    common = read_common(document, problems)
-    reader = EntryReader(document, "annotations", problems, _KEYS)
-    xy, extra, negative = [], [], []
-    for index in reader:
-        common.read_annotation(reader, index)
-        xy.append(reader.point("point") or [0.0, 0.0])
-        extra.append(reader.points("extra_points"))
-        negative.append(reader.points("negative_points"))
+    points, _, _ = read_what_is_there(document, problems)
     if problems:
         raise DataError(subject, problems)
-    return PointSet(
+    return points
+
+
+def read_what_is_there(
+    document: dict[str, Any], problems: list[str]
+) -> tuple[PointSet, Bool[ndarray, " N"], Bool[ndarray, " I"]]:
+    """Read a file that may have problems.
+
+    Args:
+        document: As for :func:`points_from_json`.
+        problems: Where every problem is added as one sentence.
+
+    Returns:
+        The clicks, with zeros for what cannot be read; which of them have a point and an image that is
+        known; and which entries of images are in order.
+    """
+    common = read_common(document, problems)
+    reader = EntryReader(document, "annotations", problems, _KEYS)
+    xy, extra, negative, has_place = [], [], [], []
+    for index in reader:
+        image, point = common.read_annotation(reader, index), reader.point("point")
+        has_place.append(image is not None and point is not None)
+        xy.append(point or [0.0, 0.0])
+        extra.append(reader.points("extra_points"))
+        negative.append(reader.points("negative_points"))
+    points = PointSet(
         **common.fields(),
         xy=np.asarray(xy, dtype=np.float64).reshape(-1, 2),
         extra_points=PointsColumn.of(extra),
         negative_points=PointsColumn.of(negative),
     )
+    is_sound = ~np.isin(np.arange(len(points.images)), common.damaged_images)
+    return points, np.asarray(has_place, dtype=bool), is_sound
 
 
 def save_points(points: PointSet, path: str | os.PathLike[str]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sapnet.data.annotations import PointSet, load_points
+from sapnet.data.annotations import PointSet, points_from_json, read_what_is_there
 from sapnet.data.check_clicks import class_findings, empty_images, own_boxes, positions, same_spots
-from sapnet.data.check_findings import CheckReport, Finding
+from sapnet.data.check_findings import KINDS, CheckReport, Finding
 from sapnet.data.check_images import image_findings, repeated_files
+from sapnet.data.coco_json import read_json
+from sapnet.data.image_subset import only_clicks, only_images
 from sapnet.errors import DataError
 
 __all__ = ["CheckReport", "check_points"]
@@ -36,10 +39,14 @@ def check_points(
         [] if folder.is_dir() else [Finding("image folder", f"{folder}: there is no such image folder")]
     )
     try:
-        points = load_points(points_path)
+        document = read_json(points_path)
     except DataError as error:
-        findings += [Finding("file", f"{error.subject}: {problem}") for problem in error.problems]
-        return CheckReport(tuple(findings))
+        return CheckReport((*findings, *_of_file(error)))
+    try:
+        points = points_from_json(document, str(points_path))
+    except DataError as error:
+        others = _of_damaged(document, folder, decode=decode_images)
+        return CheckReport((*findings, *_of_file(error), *others))
     if folder.is_dir():
         findings += image_findings(points, folder, decode=decode_images)
     summary = _summary(points)
@@ -52,6 +59,21 @@ def check_points(
         *empty_images(points),
     ]
     return CheckReport(tuple(findings), summary)
+
+
+def _of_file(error: DataError) -> Iterator[Finding]:
+    for problem in error.problems:
+        yield Finding("file", f"{error.subject}: {problem}")
+
+
+def _of_damaged(document: dict[str, Any], folder: Path, *, decode: bool) -> Iterator[Finding]:
+    """Yield what else must be mended beside the file's own problems; warnings wait until it can be read."""
+    points, has_place, is_sound = read_what_is_there(document, [])
+    points = only_images(only_clicks(points, np.flatnonzero(has_place)), is_sound)
+    images = image_findings(points, folder, decode=decode) if folder.is_dir() else ()
+    for finding in (*images, *positions(points)):
+        if KINDS[finding.kind].severity == "error":
+            yield finding
 
 
 def _summary(points: PointSet) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The clicks of some images only."""
+"""Some of the clicks only, or those of some images."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from sapnet.data.annotations import PointSet
@@ -31,11 +31,21 @@ def only_images(points: PointSet, chosen: Bool[ndarray, " I"]) -> PointSet:
         widths=table.widths[images],
         extras=StringColumn.of(table.extras[int(row)] for row in images),
     )
+    clicks = only_clicks(points, rows)
+    return replace(clicks, images=kept, annotation_image_index=place[clicks.annotation_image_index])
+
+
+def only_clicks(points: PointSet, rows: Int[ndarray, " n"]) -> PointSet:
+    """Return some clicks, and all images.
+
+    Args:
+        points: The clicks.
+        rows: Which of them, in their order.
+    """
     return replace(
         points,
-        images=kept,
         annotation_ids=points.annotation_ids[rows],
-        annotation_image_index=place[points.annotation_image_index[rows]],
+        annotation_image_index=points.annotation_image_index[rows],
         annotation_labels=points.annotation_labels[rows],
         annotation_extras=StringColumn.of(points.annotation_extras[int(row)] for row in rows),
         xy=points.xy[rows],

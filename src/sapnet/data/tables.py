@@ -141,6 +141,8 @@ class CommonColumns:
     extra: str
     known_images: KnownIds
     known_categories: KnownIds
+    damaged_images: list[int]
+    """Rows of images with a problem."""
     seen: dict[int, int] = field(default_factory=dict)
     ids: list[int] = field(default_factory=list)
     image_index: list[int] = field(default_factory=list)
@@ -184,7 +186,7 @@ def read_common(document: dict[str, Any], problems: list[str]) -> CommonColumns:
         document: The parsed file.
         problems: Where every problem is added as one sentence.
     """
-    images, image_rows = _read_images(document, problems)
+    images, image_rows, damaged = _read_images(document, problems)
     categories = _read_categories(document, problems)
     return CommonColumns(
         images=images,
@@ -192,6 +194,7 @@ def read_common(document: dict[str, Any], problems: list[str]) -> CommonColumns:
         extra=extras_json(document, _SECTIONS, problems.append),
         known_images=KnownIds("images", image_rows),
         known_categories=KnownIds("categories", {item.id: label for label, item in enumerate(categories)}),
+        damaged_images=damaged,
     )
 
 
@@ -211,12 +214,15 @@ def common_json(table: AnnotationTable) -> dict[str, Any]:
     return {**parse_extras(table.extra), "images": images, "categories": categories, "annotations": []}
 
 
-def _read_images(document: dict[str, Any], problems: list[str]) -> tuple[ImageTable, dict[int, int]]:
+def _read_images(
+    document: dict[str, Any], problems: list[str]
+) -> tuple[ImageTable, dict[int, int], list[int]]:
     reader = EntryReader(document, "images", problems, _IMAGE_KEYS)
     rows: dict[int, int] = {}
     ids: list[int] = []
-    names, heights, widths, extras = [], [], [], []
+    names, heights, widths, extras, damaged = [], [], [], [], []
     for _ in reader:
+        known_problems = len(problems)
         number = reader.integer("id")
         if number is not None and number in rows:
             reader.problem(f"the id {number} is already used by an earlier image")
@@ -227,6 +233,8 @@ def _read_images(document: dict[str, Any], problems: list[str]) -> tuple[ImageTa
         heights.append(reader.integer("height", least=1) or 1)
         widths.append(reader.integer("width", least=1) or 1)
         extras.append(reader.extras())
+        if len(problems) > known_problems:
+            damaged.append(len(ids) - 1)
     table = ImageTable(
         ids=np.asarray(ids, dtype=np.int64),
         file_names=StringColumn.of(names),
@@ -234,7 +242,7 @@ def _read_images(document: dict[str, Any], problems: list[str]) -> tuple[ImageTa
         widths=np.asarray(widths, dtype=np.int64),
         extras=StringColumn.of(extras),
     )
-    return table, rows
+    return table, rows, damaged
 
 
 def _read_categories(document: dict[str, Any], problems: list[str]) -> tuple[Category, ...]:
