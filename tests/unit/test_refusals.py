@@ -11,7 +11,7 @@ from sapnet.cli.main import main
 from sapnet.errors import DataError, InputError
 from sapnet.importers.matching import _web_name
 from sapnet.inference.predict import list_images
-from sapnet.pipeline.refusals import refuse_bad_images
+from sapnet.pipeline.refusals import load_clicks, refuse_bad_images
 from training_builders import tiny_config, write_tiny_data
 
 
@@ -105,3 +105,17 @@ def test_a_folder_that_may_not_be_read_is_bad_input(tmp_path, monkeypatch, capsy
     (tmp_path / "points.json").write_text("{}")
     assert main(["points", "check", str(tmp_path / "points.json"), "--images", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: photos: no permission to read or write this\n"
+
+
+def test_a_damaged_points_file_is_refused_with_what_is_wrong_with_its_images(tmp_path):
+    data = write_tiny_data(tmp_path)
+    content = json.loads(data.points.read_text())
+    content["annotations"][0]["category_id"] = 99
+    data.points.write_text(json.dumps(content))
+    (data.images / "3.png").unlink()
+    with pytest.raises(DataError) as refused:
+        load_clicks(data.points, data.images)
+    assert "category_id 99" in str(refused.value)
+    assert "3.png" in str(refused.value)
+    with pytest.raises(DataError, match="category_id 99"):
+        load_clicks(data.points, data.images, skip_bad=True)

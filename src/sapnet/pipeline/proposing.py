@@ -16,7 +16,7 @@ from sapnet.engine.devices import join_processes, refuse_absent_device
 from sapnet.engine.session import SessionOptions, TrainingData
 from sapnet.errors import DataError, InputError, StoreError, nearest
 from sapnet.pipeline.boxes import PromptBoxes, with_boxes
-from sapnet.pipeline.refusals import refuse_clicks_outside
+from sapnet.pipeline.refusals import load_clicks, refuse_clicks_outside
 from sapnet.progress import Progress
 from sapnet.proposals.authors_json import export_authors_json, import_authors_json
 from sapnet.proposals.generate import generate_proposals, refuse_bad
@@ -65,7 +65,7 @@ def propose(
     """
     refuse_absent_device(config)
     section = _with_name(config.proposals, proposer or config.proposals.name)
-    clicks = load_points(points)
+    clicks = load_clicks(points, images, skip_bad=skip_bad)
     refuse_clicks_outside(clicks, points)
     truth = None if instances is None else load_instances(instances)
     figures: dict[str, Any] = {"out": str(out)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sapnet.data.annotations import PointSet
+from sapnet.data.annotations import PointSet, load_points
 from sapnet.data.check import check_points
 from sapnet.data.check_clicks import positions
 from sapnet.errors import DataError
@@ -36,6 +36,25 @@ def refuse_bad_images(points: Path, images: Path, *, skip_bad: bool = False) -> 
         problems += [*bad, "no image is left"]
     if problems:
         raise DataError(str(images), problems)
+
+
+def load_clicks(points: Path, images: Path | None, *, skip_bad: bool = False) -> PointSet:
+    """Load a points file; where it is damaged, say what is wrong with its images and clicks as well.
+
+    Args:
+        points: Points file.
+        images: Image folder; None: nothing is looked at there.
+        skip_bad: As for :func:`refuse_bad_images`.
+
+    Raises:
+        DataError: The file cannot be loaded; lists every problem.
+    """
+    try:
+        return load_points(points)
+    except DataError:
+        if images is not None:
+            refuse_bad_images(points, images, skip_bad=skip_bad)
+        raise
 
 
 def refuse_clicks_outside(points: PointSet, source: Path) -> None:

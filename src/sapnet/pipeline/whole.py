@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.config import Config
-from sapnet.data.annotations import InstanceSet, PointSet, load_instances, load_points
+from sapnet.data.annotations import InstanceSet, PointSet, load_instances
 from sapnet.data.atomic import write_json_atomic
 from sapnet.data.scenes import write_scenes
 from sapnet.engine.devices import join_processes
@@ -28,7 +28,7 @@ from sapnet.evaluation.label_table import refuse_unfit
 from sapnet.models.sapnet import SapNet
 from sapnet.pipeline.labelling import write_labels
 from sapnet.pipeline.proposing import load_training_data, propose
-from sapnet.pipeline.refusals import refuse_bad_images
+from sapnet.pipeline.refusals import load_clicks, refuse_bad_images
 from sapnet.pipeline.results import report
 
 PROPOSALS_NAME = "proposals"
@@ -112,7 +112,7 @@ def _refuse_early(
     inputs: dict[str, Any], out: Path, config: Config, *, resume: bool, skip_bad: bool
 ) -> tuple[PointSet, InstanceSet | None]:
     """Find what is wrong before anything is computed or written; return clicks and ground truth."""
-    clicks = load_points(inputs["points"])
+    clicks = load_clicks(inputs["points"], inputs["images"], skip_bad=skip_bad)
     environment = describe_environment(config, inputs=inputs, digests={"points": clicks.digest})
     check_run_folder(out, config, environment, resume=resume)
     if len(clicks) == 0:
