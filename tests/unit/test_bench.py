@@ -34,6 +34,7 @@ ROWS = (
     Row("half the images", clicks=Clicks(images=0.5), group="fewer"),
     Row("full supervision", labels="truth", segmenter="fixed", source="ground-truth"),
     Row("end to end", labels="end-to-end", segmenter="end-to-end"),
+    Row("picks, twice as long", segmenter="fixed", longer=2),
 )
 OPTIONS = BenchOptions(seeds=2, segmenter_seeds=1, quiet=True)
 
@@ -97,11 +98,11 @@ def test_what_was_run_is_recorded(done, data):
 def test_rows_that_teach_the_same_share_a_training(done):
     names = sorted(name.rpartition("-")[0] for name in trainings_of(done[0]))
     # Both seeds of: the selection of `picks` and of the unmined row (one), half the images, end to end;
-    # one seed of two segmenters on fixed labels.
+    # one seed of three segmenters on fixed labels.
     assert names == sorted(
         [f"selection-only-seed-{seed}" for seed in (0, 0, 1, 1)]
         + [f"end-to-end-seed-{seed}" for seed in (0, 1)]
-        + ["top-score-seed-0"] * 2
+        + ["top-score-seed-0"] * 3
     )
 
 
@@ -134,6 +135,18 @@ def test_segmenters_are_measured_against_full_supervision(done):
         assert picks["AP of full"]["mean"] == pytest.approx(picks["AP"]["mean"] / full)
     else:
         assert "AP of full" not in picks
+
+
+def test_a_longer_schedule_is_that_of_the_segmenter_alone(done):
+    out, content = done
+    once, twice = (row_of(content, label) for label in ("picks", "picks, twice as long"))
+    assert once["metrics"]["mask mIoU"] == twice["metrics"]["mask mIoU"]
+    assert "AP of full" not in twice["metrics"]
+    epochs = [
+        json.loads((out / "segmenters" / name / "result.json").read_text())["measured_with"]["settings"]
+        for name in (set(once["kept"]) ^ set(twice["kept"]))
+    ]
+    assert sorted(settings["training.epochs"] for settings in epochs) == [2, 4]
 
 
 def test_fewer_images_are_trained_on_for_as_many_steps(done):

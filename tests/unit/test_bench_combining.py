@@ -159,3 +159,33 @@ def test_what_keeps_two_tables_apart_is_named():
         "settings_digest",
         "digests",
     ]
+
+
+def test_a_longer_training_is_measured_against_ground_truth_of_the_same_length():
+    truth = {"labels": "truth", "segmenter": "fixed", "source": "ground-truth"}
+    rows = {
+        "picks": (Row("picks", segmenter="fixed"), 0.1),
+        "truth": (Row("truth", **truth), 0.2),
+        "picks, longer": (Row("picks, longer", segmenter="fixed", longer=3), 0.3),
+        "truth, longer": (Row("truth, longer", **truth, longer=3), 0.4),
+        "picks, longest": (Row("picks, longest", segmenter="fixed", longer=6), 0.5),
+    }
+    results = [RowResults(row, "simulated", figures={0: {"AP": value}}) for row, value in rows.values()]
+
+    def shares(found):
+        return {row["label"]: row["metrics"].get("AP of full", {}).get("mean") for row in found}
+
+    expected = {
+        "picks": 0.1 / 0.2,
+        "truth": 1,
+        "picks, longer": 0.3 / 0.4,
+        "truth, longer": 1,
+        "picks, longest": None,
+    }
+    assert shares(table_rows(results)) == pytest.approx(expected)
+    content = {**measured(EVERYTHING).content, "planned": list(rows)}
+    parts = [
+        Measured({**content, "rows": table_rows(some)}, {"images": [], "rows": {}})
+        for some in (results[:2] + results[3:], results[2:3])
+    ]
+    assert shares(combined(*parts).content["rows"]) == pytest.approx(expected)

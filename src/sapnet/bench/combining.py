@@ -124,7 +124,8 @@ def _merged(head: Mapping[str, Any], rows: Sequence[tuple[Measured, Mapping[str,
     """What is known of a row from measurements of it; later ones win."""
     last = rows[-1][1]
     own: Source | None = None if last["simulated"] == head["simulated"] else "ground-truth"
-    row = Row(last["label"], last["labels"], last["segmenter"], source=own, group=last["group"])
+    made = {name: last[name] for name in ("labels", "segmenter", "group")}
+    row = Row(last["label"], **made, source=own, longer=last.get("longer", 1))
     found = RowResults(row, head["source"])
     for part, measured in rows:
         for seed, figures in figures_of(measured).items():

@@ -148,7 +148,7 @@ def segmenter_figures(prepared: Prepared) -> dict[str, Any]:
         ``metrics``: AP, AP50 and AP75, and ``folder``.
     """
     bench, row = prepared.bench, prepared.row
-    epochs = prepared.epochs(bench.segmenter_epochs)
+    epochs = prepared.epochs(row.longer * bench.segmenter_epochs)
     config = as_segmenter(prepared.config, epochs)
     learned = prepared.learned
     if row.segmenter == "end-to-end":
@@ -232,7 +232,7 @@ def _train(prepared: Prepared, learned: TrainingData, config: Config) -> Path:
 
 
 def _end_to_end(prepared: Prepared) -> Config:
-    epochs = prepared.epochs(prepared.bench.segmenter_epochs)
+    epochs = prepared.epochs(prepared.row.longer * prepared.bench.segmenter_epochs)
     return with_changes(prepared.config, {"training": {"mode": "end-to-end", "epochs": epochs}})
 
 

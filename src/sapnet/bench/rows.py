@@ -47,6 +47,8 @@ class Row:
     clicks: Clicks = Clicks()
     source: Source | None = None
     """None: the experiment's."""
+    longer: int = 1
+    """How many times the benchmark's epochs the segmenter trains for."""
     group: str = ""
     """Rows of a group are compared with the row above; every row is compared with the first."""
 

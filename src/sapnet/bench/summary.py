@@ -12,8 +12,6 @@ from sapnet.bench.rows import Row, Source
 
 OVERLAP, PRECISIONS = "mask mIoU", ("AP", "AP50", "AP75")
 _COMPARED = ("AP of full", "AP50 of full")
-FULL = "full supervision"
-"""Label of the row that every segmenter is measured against."""
 
 
 @dataclass
@@ -45,27 +43,36 @@ def table_rows(results: Sequence[RowResults]) -> list[dict[str, Any]]:
         results: All rows so far, in order.
 
     Returns:
-        Per row of which anything is known: ``label``, ``group``, ``labels`` and ``segmenter`` (how they were
-        made), ``simulated``, ``clicks``, ``metrics`` (name to ``mean``, ``spread`` and ``values`` by seed),
+        Per row of which anything is known: ``label``, ``group``, ``labels``, ``segmenter`` and ``longer``
+        (how they were made), ``simulated``, ``clicks``, ``metrics`` (name to ``mean``, ``spread`` and
+        ``values`` by seed; of AP also the share of that of ground truth which was trained as long),
         ``differences`` (``above`` and ``first``: ``of`` and, of the mask mIoU and of AP, the difference),
         ``kept``.
     """
-    full = next((item for item in results if item.row.label == FULL), None)
     return [
         {
             "label": item.row.label,
             "group": item.row.group,
             "labels": item.row.labels,
             "segmenter": item.row.segmenter,
+            "longer": item.row.longer,
             "simulated": item.simulated,
             "clicks": item.clicks,
-            "metrics": _metrics(item, full),
+            "metrics": _metrics(item, _full_supervision(item, results)),
             "differences": _differences(results, place),
             "kept": item.kept,
         }
         for place, item in enumerate(results)
         if item.figures
     ]
+
+
+def _full_supervision(item: RowResults, results: Sequence[RowResults]) -> RowResults | None:
+    """The row of ground truth that trained as long."""
+    found = (
+        other for other in results if other.row.labels == "truth" and other.row.longer == item.row.longer
+    )
+    return next(found, None)
 
 
 def figures_of(row: Mapping[str, Any], *names: str) -> dict[int, dict[str, float]]:

@@ -13,7 +13,7 @@ SOURCES = ("simulated", "builtin", "regions")
 """Those of ``sapnet.bench.rows``, kept here so that ``--help`` need not load it."""
 TABLES = (
     *("stages", "components", "box-mining", "positives-negatives", "part-problem"),
-    *("prompts", "budget", "retrain", "presets", "bags"),
+    *("prompts", "budget", "schedule", "retrain", "presets", "bags"),
 )
 """Those of ``sapnet.bench.tables``, likewise."""
 
