@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from oracles import bootstrap
+from sapnet.bench import paired
 from sapnet.bench.paired import ImageSums, bootstrap_interval, paired_difference
 
 
@@ -75,3 +76,12 @@ def test_the_interval_is_as_wide_as_theory_says():
     half = 1.96 * gains.std() / 20
     assert low == pytest.approx(gains.mean() - half, abs=0.1 * half)
     assert high == pytest.approx(gains.mean() + half, abs=0.1 * half)
+
+
+def test_kept_drawings_change_nothing(monkeypatch):
+    random = np.random.default_rng(2)
+    gains, counts = random.normal(size=50), random.integers(1, 9, 50).astype(float)
+    kept = [bootstrap_interval(gains, counts, seed=3) for _ in range(2)]
+    monkeypatch.setattr(paired, "_KEPT_VALUES", 0)
+    assert kept == [bootstrap_interval(gains, counts, seed=3)] * 2
+    assert bootstrap_interval(gains, counts, seed=4) != kept[0]

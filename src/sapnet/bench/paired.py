@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ LEVEL = 0.95
 _RESAMPLES = 10_000
 _CHUNK = 1_000
 """Resamples at a time, which bounds memory with many images."""
+_KEPT_VALUES = 2**23
+"""Drawings of this many numbers at most (64 MB) are kept for the next difference."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,29 @@ def bootstrap_interval(
     Returns:
         Lower and upper end of the interval that holds ``LEVEL`` of the means.
     """
-    random = np.random.default_rng(seed)
-    share = np.full(len(gains), 1.0 / len(gains))
-    means = []
-    for start in range(0, resamples, _CHUNK):
-        # How often every image was drawn, which is all that a mean over images needs.
-        drawn = random.multinomial(len(gains), share, size=min(_CHUNK, resamples - start))
-        means.append((drawn @ gains) / (drawn @ counts))
+    means = [(drawn @ gains) / (drawn @ counts) for drawn in _drawings(len(gains), seed, resamples)]
     tail = (1.0 - LEVEL) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def _drawings(images: int, seed: int, resamples: int) -> Iterable[Float[ndarray, "r n"]]:
+    """How often every image was drawn, which is all that a mean over images needs."""
+    many = images * resamples > _KEPT_VALUES
+    return _draw(images, seed, resamples) if many else _kept_drawings(images, seed, resamples)
+
+
+def _draw(images: int, seed: int, resamples: int) -> Iterator[Float[ndarray, "r n"]]:
+    random, share = np.random.default_rng(seed), np.full(images, 1.0 / images)
+    for start in range(0, resamples, _CHUNK):
+        drawn = random.multinomial(images, share, size=min(_CHUNK, resamples - start))
+        yield drawn.astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _kept_drawings(images: int, seed: int, resamples: int) -> tuple[Float[ndarray, "r n"], ...]:
+    """Differences of a table are mostly over the same images, and drawing takes nearly all of the time."""
+    return tuple(_draw(images, seed, resamples))
 
 
 def _difference(ours: ImageSums, theirs: ImageSums) -> tuple[ndarray, ndarray, ndarray]:
