@@ -246,6 +246,7 @@ def _schedule(source: Source, config: Config) -> tuple[Row, ...]:
     for times in _LONGER:
         words = "" if times == 1 else f", {times} times as long"
         rows += [
+            replace(_TOP_SCORE, label=f"SAM-top1{words}", segmenter="fixed", longer=times, group=str(times)),
             Row(f"SAPNet{words}", segmenter="fixed", longer=times, group=str(times)),
             replace(_TRUTH, label=f"{_TRUTH.label}{words}", longer=times, group=str(times)),
         ]
@@ -299,8 +300,8 @@ MEANING: dict[str, str] = {
     "proposer is asked about a quarter of the images, another one for each seed; steps stay as many.",
     "budget": "Growing numbers of clicked images, nested for each seed, all trained for the same number of "
     "steps. Differences are on the images that both rows have.",
-    "schedule": "How AP, and the share of it that SAPNet's labels teach, grow with the time that a SOLOv2 is "
-    "trained; full supervision is that of the same length.",
+    "schedule": "How AP, and the share of it that labels teach, grow with the time that a SOLOv2 is trained; "
+    "full supervision is that of the same length.",
     "retrain": "torchvision's Mask R-CNN on exported labels and on ground truth, the same schedule, all but "
     "the ImageNet backbone from random weights; the backbone is fixed, as in the default.",
     "presets": "The paper's form of every stage (`-c paper`) beside the default, on the same backbone, "
