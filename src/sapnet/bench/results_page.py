@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sapnet.bench.bags import BAGS_NAME
+from sapnet.bench.meanings import MEANING
 from sapnet.bench.rows import Source
-from sapnet.bench.tables import EXPERIMENTS, MEANING
+from sapnet.bench.tables import EXPERIMENTS
 from sapnet.config import Config
 from sapnet.errors import DataError
 from sapnet.evaluation.bag_tables import as_markdown
