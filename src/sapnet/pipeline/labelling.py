@@ -67,7 +67,8 @@ def label(
     if problems:
         raise DataError(str(points), problems)
     tell_missing_opinion(data, config, quiet=quiet)
-    session = SessionOptions(skip_bad=skip_bad, quiet=quiet, picks=unfinished_path(Path(out)))
+    kept = unfinished_path(Path(out))
+    session = SessionOptions(skip_bad=skip_bad, quiet=quiet, picks=kept)
     if to == "coco" and options in (None, ExportOptions()):
         figures = write_labels(model, data, config, Path(out), session)
     else:
@@ -75,7 +76,8 @@ def label(
         labels = labels_from_json(document, "the labels")
         figures = export_labels(labels, out, to, options, images_dir=images)
         figures |= {"labels": len(document["annotations"]), "unlabelled": len(document["unlabelled"])}
-    unfinished_path(Path(out)).unlink(missing_ok=True)
+    if config.training.mode != "top-score":  # which keeps nothing
+        kept.unlink(missing_ok=True)
     return figures
 
 
