@@ -173,12 +173,8 @@ def on_call(number, module, name, stand_in):
 
 
 PLACES = {
-    "within the first record": lambda: on_call(
-        0, store_records, "write_all", half_of(store_records.write_all)
-    ),
-    "within the fifth record": lambda: on_call(
-        4, store_records, "write_all", half_of(store_records.write_all)
-    ),
+    "within the first record": lambda: on_call(0, store_writer, "write_all", half_of(store_writer.write_all)),
+    "within the fifth record": lambda: on_call(4, store_writer, "write_all", half_of(store_writer.write_all)),
     "within the first manifest": lambda: on_call(0, atomic, "write_bytes_atomic", half_a_file),
     "within the last manifest": lambda: on_call(1, atomic, "write_bytes_atomic", half_a_file),
     "within the data file": lambda: on_call(0, store_records, "copy_records", half_the_data),

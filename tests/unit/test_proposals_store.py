@@ -138,7 +138,7 @@ def test_a_full_disk_keeps_what_was_appended_and_says_so(tmp_path, monkeypatch):
     out = writer(tmp_path / "s")
     out.append(random_proposals(1))
     with monkeypatch.context() as patch:
-        patch.setattr(store_writer.records, "write_all", half_written)
+        patch.setattr(store_writer, "write_all", half_written)
         with pytest.raises(JobError, match=r"image 2.*No space left.*1 images are kept.*same command"):
             out.append(random_proposals(2))
     out.append(random_proposals(2))

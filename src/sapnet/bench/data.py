@@ -17,6 +17,7 @@ from sapnet.build_proposer import build_proposer, second_proposer
 from sapnet.config import Config
 from sapnet.config_proposals import ProposalConfig
 from sapnet.data.annotations import PointSet, load_instances, load_points
+from sapnet.data.appending import lock
 from sapnet.data.instances import InstanceSet
 from sapnet.engine.enhancing import BOXES_NAME, enhance, origin_of_boxes
 from sapnet.engine.session import SessionOptions, TrainingData
@@ -242,14 +243,9 @@ def alone(folder: Path) -> Iterator[None]:
     Args:
         folder: May be absent; the lock lies beside it.
     """
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        yield
-        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         yield
 
 

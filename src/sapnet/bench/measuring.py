@@ -87,6 +87,11 @@ class Prepared:
         """Return for how many epochs the row trains where one with all images trains ``count``."""
         return max(1, round(count * self.epochs_factor))
 
+    @property
+    def segmenter_epochs(self) -> int:
+        """For how many epochs the row's segmenter trains."""
+        return self.epochs(self.row.longer * self.bench.segmenter_epochs)
+
 
 def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     """Make the clicks and proposals of a row, or find them.
@@ -103,9 +108,8 @@ def prepare(bench: Bench, row: Row, seed: int) -> Prepared:
     source, data = row.source or bench.source, bench.data
     # The store that most tables read is made for all images, so that a row with fewer finds it too.
     common = replace(row.clicks, images=1.0) == Clicks() and "proposals" not in row.changes
-    only = Clicks(images=row.clicks.images)
     everything = clicks_of(data.points, data.instances, replace(row.clicks, images=1.0), seed=seed)
-    points = clicks_of(everything, data.instances, only, seed=seed)
+    points = clicks_of(everything, data.instances, Clicks(images=row.clicks.images), seed=seed)
     place = bench.out / "proposals"
     asked = everything if common else points
     store = proposals_of(data, asked, source, place, config, quiet=bench.quiet, kept_only=bench.kept_only)
@@ -148,9 +152,7 @@ def segmenter_figures(prepared: Prepared) -> dict[str, Any]:
         ``metrics``: AP, AP50 and AP75, and ``folder``.
     """
     bench, row = prepared.bench, prepared.row
-    epochs = prepared.epochs(row.longer * bench.segmenter_epochs)
-    config = as_segmenter(prepared.config, epochs)
-    learned = prepared.learned
+    config, learned = as_segmenter(prepared.config, prepared.segmenter_epochs), prepared.learned
     if row.segmenter == "end-to-end":
         config = _end_to_end(prepared)
     else:
@@ -232,8 +234,8 @@ def _train(prepared: Prepared, learned: TrainingData, config: Config) -> Path:
 
 
 def _end_to_end(prepared: Prepared) -> Config:
-    epochs = prepared.epochs(prepared.row.longer * prepared.bench.segmenter_epochs)
-    return with_changes(prepared.config, {"training": {"mode": "end-to-end", "epochs": epochs}})
+    training = {"mode": "end-to-end", "epochs": prepared.segmenter_epochs}
+    return with_changes(prepared.config, {"training": training})
 
 
 def _kept(

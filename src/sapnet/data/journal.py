@@ -15,15 +15,10 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from sapnet.data.appending import lock, write_all
 from sapnet.errors import DataError, JobError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers of one journal are not told apart there.
-    fcntl = None  # type: ignore[assignment]
 
 _OPENING = b"-1 "
 """What every journal begins with, be its first line torn: the key of the identity."""
@@ -63,8 +58,7 @@ class Journal:
                 self._take_up(_line(-1, identity))
             else:
                 self._stream.close()
-                with tempfile.TemporaryFile(dir=path.parent, buffering=0) as nameless:
-                    self._stream = io.FileIO(os.dup(nameless.fileno()), "a+")
+                self._stream = tempfile.TemporaryFile(dir=path.parent, buffering=0)  # noqa: SIM115 - see close
         except OSError as error:
             self.close()
             raise JobError(f"cannot write {path}: {error.strerror or error}") from error
@@ -76,12 +70,7 @@ class Journal:
         """Return the journal itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Close the file; what was added stays."""
         self.close()
 
@@ -105,10 +94,8 @@ class Journal:
         if key in self._places:
             return
         place, line = self._stream.seek(0, os.SEEK_END), _line(key, content)
-        rest = memoryview(line)
         try:
-            while rest:
-                rest = rest[self._stream.write(rest) :]
+            write_all(self._stream, line)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._stream.truncate(place)
@@ -190,13 +177,7 @@ def _whole_lines(stream: Iterable[bytes]) -> Iterator[tuple[int, int]]:
 
 
 def _locked(stream: io.FileIO) -> bool:
-    """Lock a file; the system lets go of it when the process dies."""
-    if fcntl is None:
-        return True
     try:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return lock(stream)
     except OSError:  # some network file systems know no locks
         return True
-    return True

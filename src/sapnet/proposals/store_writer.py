@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from sapnet.data.appending import lock, write_all
 from sapnet.data.atomic import write_bytes_atomic, write_json_atomic
 from sapnet.errors import JobError, StoreError
 from sapnet.proposals import store_records as records
@@ -35,11 +36,6 @@ from sapnet.proposals.store import (
     read_manifest,
 )
 from sapnet.proposals.store_origin import origin_problems
-
-try:
-    import fcntl
-except ImportError:  # Windows: two writers of one folder are not told apart there.
-    fcntl = None  # type: ignore[assignment]
 
 _SYNC_EVERY = 64
 """Records between two fsyncs: a power cut costs at most these; a killed process costs none."""
@@ -128,7 +124,7 @@ class StoreWriter:
             return
         start = self._journal.tell()
         try:
-            records.write_all(self._journal, record)
+            write_all(self._journal, record)
             self._unsynced += 1
             if self._unsynced >= _SYNC_EVERY:
                 self._sync()
@@ -260,12 +256,8 @@ class StoreWriter:
     def _lock_folder(self) -> None:
         # The system drops the lock when the process dies, so kill -9 leaves no stale lock.
         self._lock = io.FileIO(self.folder / ".lock", "w")
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(str(self.folder), ["Another process is writing it; wait or stop it."]) from error
+        if not lock(self._lock):
+            raise StoreError(str(self.folder), ["Another process is writing it; wait or stop it."])
 
 
 def _write_data(folder: Path, journals: Sequence[Path], index: np.ndarray) -> dict[str, Any]:
