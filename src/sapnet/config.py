@@ -137,8 +137,9 @@ class TrainingConfig(Section):
     then a segmenter on its fixed picks, each for all epochs (table 3); selection-only: labels but
     no segmenter; top-score: no selection, each prompt is supervised by its best proposer score
     (the SAM-top1 baseline)."""
-    selection_warmup_epochs: Count = 2
-    """end-to-end only: epochs at the start that train the selection alone (paper: 0)."""
+    selection_warmup_epochs: Count = 0
+    """end-to-end only: epochs at the start that train the selection alone. They are taken from those
+    of the segmenter, and labels gain nothing by them (docs/measurements.md)."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_steps: Size = 100
     """A resumable checkpoint every this many steps."""
