@@ -10,13 +10,14 @@ from pathlib import Path
 
 from torch import nn
 
-from sapnet.config import Config, DataConfig, ModelConfig
+from sapnet.config import Config, DataConfig, LabelRuleConfig, ModelConfig
 from sapnet.data.annotations import PointSet
 from sapnet.data.dataset import BagSource, TrainingDataset
 from sapnet.inference.postprocess import postprocess
 from sapnet.losses.segmentation import segmentation_sums
 from sapnet.losses.total import total_loss
 from sapnet.mil.box_mining import mine_boxes
+from sapnet.mil.label_rule import LabelRule
 from sapnet.mil.point_guidance import point_guidance
 from sapnet.mil.positives_negatives import generate_regions
 from sapnet.mil.prior import proposal_prior
@@ -84,7 +85,17 @@ def build_model(
             max_positives=config.solov2.max_positives,
         ),
         agreement_exponent=config.agreement.exponent,
+        supervision_rule=label_rule_of(config.supervision),
     )
+
+
+def label_rule_of(config: LabelRuleConfig) -> LabelRule:
+    """Return the rule that a section describes.
+
+    Args:
+        config: ``labelling`` or ``model.supervision``.
+    """
+    return LabelRule(config.exclusion, config.overlap_temperature, config.vote)
 
 
 def _build_segmentation(config: ModelConfig, pyramid: FeaturePyramid, num_classes: int) -> Solov2Head:

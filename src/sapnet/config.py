@@ -2,7 +2,8 @@
 
 A YAML file holds only what differs from these defaults. ``load_config`` (in
 ``sapnet.config_loader``) reads it and reports every problem at once. The sections of the model are
-in ``sapnet.config_model``, those of the proposers in ``sapnet.config_proposals``; all are re-exported here.
+in ``sapnet.config_model``, those of the proposers in ``sapnet.config_proposals``, what they share in
+``sapnet.config_section``; all are re-exported here.
 """
 
 from __future__ import annotations
@@ -15,29 +16,26 @@ from sapnet.config_model import (
     AgreementConfig,
     BackboneConfig,
     BoxMiningConfig,
-    Count,
     GuidanceConfig,
     InferenceConfig,
     LabellingConfig,
+    LabelRuleConfig,
     LossConfig,
     MilHeadConfig,
     ModelConfig,
     MultiMaskConfig,
-    NonNegative,
-    Positive,
-    Probability,
     PyramidConfig,
     RefinementConfig,
     RegionsConfig,
-    Section,
-    Size,
     SolovConfig,
+    SupervisionConfig,
 )
 from sapnet.config_proposals import (
     ProposalConfig,
     RegionProposerConfig,
     SamProposerConfig,
 )
+from sapnet.config_section import Count, NonNegative, Positive, Probability, Section, Size
 
 __all__ = [
     "AgreementConfig",
@@ -48,6 +46,7 @@ __all__ = [
     "DataConfig",
     "GuidanceConfig",
     "InferenceConfig",
+    "LabelRuleConfig",
     "LabellingConfig",
     "LossConfig",
     "MilHeadConfig",
@@ -66,6 +65,7 @@ __all__ = [
     "Section",
     "Size",
     "SolovConfig",
+    "SupervisionConfig",
     "TrainingConfig",
 ]
 

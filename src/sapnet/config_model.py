@@ -8,19 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Base of every section: strict types, no unknown keys, immutable."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+from sapnet.config_section import Count, NonNegative, Positive, Probability, Section, Size
 
 
 class BackboneConfig(Section):
@@ -141,7 +131,9 @@ class PickingConfig(Section):
 class BoxMiningConfig(Section):
     """Box mining strategy (BMS), section 3.4."""
 
-    enabled: bool = True
+    enabled: bool = False
+    """Paper: true. Merged boxes were worse labels on all our data (ADR 0013), and have no say in what
+    labelling and model.supervision choose by expected overlap."""
     candidates: Size = 3
     """k: how many proposals may be merged into the selected box."""
     candidate_order: Literal["refine-score", "proposer-score"] = "refine-score"
@@ -181,27 +173,36 @@ class AgreementConfig(Section):
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
 
 
-class LabellingConfig(Section):
-    """How a trained network labels (not in the paper; ADR 0008, 0012).
+class LabelRuleConfig(Section):
+    """How final scores choose a mask for every click (not in the paper; ADR 0008, 0012)."""
 
-    Training end to end uses none of it; the second stage of two-stage training learns from these labels.
+    exclusion: NonNegative = 0.25
+    """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
+    is expected to cover; 0: not (paper)."""
+    overlap_temperature: NonNegative = 0.5
+    """0: the best score (paper). Above: the proposal that promises the highest overlap with the bag, whose
+    proposals count as score ** (1 / temperature)."""
+    vote: bool = True
+    """The pixels that proposals with more than half of the weight cover, each weighing
+    score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
+    temperature 0."""
+
+
+class SupervisionConfig(LabelRuleConfig):
+    """What supervises the SOLOv2 branch end to end, chosen from the one view at hand (ADR 0013).
+
+    With exclusion and overlap_temperature 0 the branch's own pick (paper), mined where box mining is on.
     """
+
+
+class LabellingConfig(LabelRuleConfig):
+    """How a trained network labels; the second stage of two-stage training learns from these labels."""
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1.3)
     """One view of every image per entry, at data.test_short_side and data.max_long_side times this;
     the scores of all views are averaged. (1.0,): one look (paper)."""
     mirror_every_second: bool = True
     """Mirror the second view, the fourth, and so on."""
-    exclusion: NonNegative = 0.25
-    """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
-    is expected to cover; 0: not (paper)."""
-    overlap_temperature: NonNegative = 0.5
-    """0: label with the best score (paper). Above: with the proposal that promises the highest overlap
-    with the bag, whose proposals count as score ** (1 / temperature)."""
-    vote: bool = True
-    """Label the pixels that proposals with more than half of the weight cover, each weighing
-    score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
-    temperature 0."""
 
 
 class SolovConfig(Section):
@@ -283,6 +284,7 @@ class ModelConfig(Section):
     box_mining: BoxMiningConfig = BoxMiningConfig()
     multi_mask: MultiMaskConfig = MultiMaskConfig()
     agreement: AgreementConfig = AgreementConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     solov2: SolovConfig = SolovConfig()
     loss: LossConfig = LossConfig()
     inference: InferenceConfig = InferenceConfig()

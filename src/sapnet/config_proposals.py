@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sapnet.config_model import Count, NonNegative, Positive, Probability, Section, Size
+from sapnet.config_section import Count, NonNegative, Positive, Probability, Section, Size
 
 ProposerName = Literal["regions", "builtin", "sam", "sam-hq", "sam2", "sam3", "edgetam"]
 PromptKind = Literal["point", "point+negatives", "box", "box+point", "jittered"]

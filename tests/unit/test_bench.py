@@ -26,11 +26,11 @@ QUICK = {
     "training": {"epochs": 1, "selection_warmup_epochs": 0},
     "model": {"mil_head": {"hidden_channels": 16}},
 }
-UNMINED = {"model": {"box_mining": {"enabled": False}}}
+MINED = {"model": {"box_mining": {"enabled": True}}}
 ROWS = (
     Row("SAM-top1", labels="top-score"),
     Row("picks", segmenter="fixed"),
-    Row("picks, not mined", changes=UNMINED),
+    Row("picks, mined", changes=MINED),
     Row("half the images", clicks=Clicks(images=0.5), group="fewer"),
     Row("full supervision", labels="truth", segmenter="fixed", source="ground-truth"),
     Row("end to end", labels="end-to-end", segmenter="end-to-end"),
@@ -97,7 +97,7 @@ def test_what_was_run_is_recorded(done, data):
 
 def test_rows_that_teach_the_same_share_a_training(done):
     names = sorted(name.rpartition("-")[0] for name in trainings_of(done[0]))
-    # Both seeds of: the selection of `picks` and of the unmined row (one), half the images, end to end;
+    # Both seeds of: the selection of `picks` and of the mined row (one), half the images, end to end;
     # one seed of three segmenters on fixed labels.
     assert names == sorted(
         [f"selection-only-seed-{seed}" for seed in (0, 0, 1, 1)]
@@ -107,15 +107,15 @@ def test_rows_that_teach_the_same_share_a_training(done):
 
 
 def test_rows_that_share_a_training_may_pick_otherwise(done):
-    mined, unmined = (row_of(done[1], label) for label in ("picks", "picks, not mined"))
-    folders = [done[0] / "labels" / row["kept"][0] for row in (mined, unmined)]
+    rows_of_both = (row_of(done[1], label) for label in ("picks", "picks, mined"))
+    folders = [done[0] / "labels" / row["kept"][0] for row in rows_of_both]
     kept = [json.loads((folder / "result.json").read_text()) for folder in folders]
     assert kept[0]["training"] == kept[1]["training"]
     assert kept[0]["measured_with"] != kept[1]["measured_with"]
 
 
 def test_differences_are_between_the_figures_of_the_rows(done):
-    first, picks, unmined, half, *_ = done[1]["rows"]
+    first, picks, mined, half, *_ = done[1]["rows"]
     difference = picks["differences"]["first"]
     assert difference["of"] == "SAM-top1"
     gained = picks["metrics"]["mask mIoU"]["mean"] - first["metrics"]["mask mIoU"]["mean"]
@@ -123,7 +123,7 @@ def test_differences_are_between_the_figures_of_the_rows(done):
     assert (
         difference["mask mIoU"]["low"] <= difference["mask mIoU"]["mean"] <= difference["mask mIoU"]["high"]
     )
-    assert unmined["differences"]["above"]["of"] == "picks"
+    assert mined["differences"]["above"]["of"] == "picks"
     assert first["differences"] == {}
     assert set(half["differences"]) == {"first"}
 
@@ -215,7 +215,7 @@ def test_changed_ground_truth_is_measured_anew_and_the_training_kept(data, done,
 
 
 def test_the_kinds_that_were_picked_from_simulated_bags_are_a_table(done):
-    kinds = [row_of(done[1], label)["metrics"] for label in ("picks", "picks, not mined")]
+    kinds = [row_of(done[1], label)["metrics"] for label in ("picks", "picks, mined")]
     for metrics in kinds:
         shares = [metrics[name]["mean"] for name in ("part", "whole", "group")]
         assert sum(shares) == pytest.approx(1)
@@ -338,17 +338,29 @@ def test_the_steps_of_the_paper_end_in_the_preset_and_the_replacements_in_the_de
     ] == [False, True]
     released = with_changes(Config(), made["released code: all steps"].changes).model
     assert released.refinement.enabled and released.box_mining.also_after_select
-    mined = with_changes(Config(), made["default: + box mining that respects neighbours"].changes)
-    assert mined.labelling == last.labelling != ends.labelling
+    regions = with_changes(Config(), made["default: + second MIL and its regions"].changes)
+    assert regions.labelling == last.labelling != ends.labelling
     first = with_changes(Config(), made["single MIL"].changes).model
     assert not (first.guidance.enabled or first.refinement.enabled or first.multi_mask.enabled)
+
+
+def test_a_benchmark_that_mines_boxes_has_that_step_of_its_own():
+    mining = with_changes(Config(), {"model": {"box_mining": {"enabled": True}}})
+    made = {row.label: row for row in EXPERIMENTS["components"]("simulated", mining)}
+    step = with_changes(mining, made["default: + box mining that respects neighbours"].changes)
+    before = with_changes(mining, made["default: + second MIL and its regions"].changes)
+    assert step.model.box_mining.enabled and not before.model.box_mining.enabled
+    assert step.model.supervision == before.model.supervision
+    ends = with_changes(mining, made["default: + a vote over pixels"].changes)
+    assert (ends.model, ends.labelling) == (mining.model, mining.labelling)
 
 
 def test_what_does_not_teach_a_selection_does_not_part_its_trainings():
     alone = {"training": {"mode": "selection-only"}}
     base = with_changes(Config(), alone)
     same = [
-        {"model": {"box_mining": {"enabled": False}}},
+        {"model": {"box_mining": {"enabled": True}}},
+        {"model": {"supervision": {"vote": False}}},
         {"model": {"refinement": {"guide": False}}},
         {"model": {"multi_mask": {"enabled": False}}},
         {"proposals": {"name": "regions"}},
@@ -357,7 +369,7 @@ def test_what_does_not_teach_a_selection_does_not_part_its_trainings():
     ]
     assert all(without_effect(with_changes(base, change)) == without_effect(base) for change in same)
     others = [
-        {"model": {"box_mining": {"also_after_select": True}}},
+        {"model": {"box_mining": {"enabled": True, "also_after_select": True}}},
         {"model": {"guidance": {"enabled": False}}},
         {"model": {"picking": {"size_exponent": 0.0}}},
         {"model": {"solov2": {"head_channels": 32}}},

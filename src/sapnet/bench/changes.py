@@ -25,11 +25,12 @@ def without_effect(config: Config) -> Config:
     """Return settings that train the same selection, with the defaults of what does not take part.
 
     Rows that differ only in such settings share one training. In ``selection-only`` mode these are the
-    alternates and the agreement, which are the segmentation branch's; what that branch and the pyramid start
-    from, where regions are pooled from the backbone; box mining after the refine pass and the guidance of its
-    picks, which choose but do not teach; and, where there is no refine pass, by which scores is picked, what
-    would be generated around the pick, and box mining altogether. How proposals are made never takes part
-    (a training names the store that it learned from), nor how a trained network labels.
+    alternates, the agreement and the supervision, which are the segmentation branch's; what that branch and
+    the pyramid start from, where regions are pooled from the backbone; box mining after the refine pass and
+    the guidance of its picks, which choose but do not teach; and, where there is no refine pass, by which
+    scores is picked, what would be generated around the pick, and box mining altogether. How proposals are
+    made never takes part (a training names the store that it learned from), nor how a trained network
+    labels.
 
     Args:
         config: Settings of a row.
@@ -37,7 +38,7 @@ def without_effect(config: Config) -> Config:
     plain, model = Config(), config.model
     changes: dict[str, Any] = {"proposals": plain.proposals, "labelling": plain.labelling}
     if config.training.mode == "selection-only":
-        same = ["multi_mask", "agreement"]
+        same = ["multi_mask", "agreement", "supervision"]
         refined = model.refinement.enabled
         if not (refined and model.box_mining.also_after_select):
             same.append("box_mining")

@@ -80,17 +80,23 @@ def _default_chain(config: Config) -> tuple[Row, ...]:
     """From the paper's single MIL to the benchmark's settings, one replacement at a time."""
     unasked = merged(sections_of(config, "picking"), NO_OPINION)
     labelling = config.labelling.model_dump(mode="json")
+    views = merged(
+        sections_of(config, "box_mining", "multi_mask", "agreement", "supervision"),
+        {"labelling": {**labelling, "vote": False}},
+    )
     steps = {
         "features of the backbone, inside the mask": sections_of(config, "mil_head"),
         "+ guidance by masks, exponent 3": sections_of(config, "guidance"),
         "+ picks by class, size and score": unasked,
         "+ second MIL and its regions": sections_of(config, "refinement", "regions"),
-        "+ box mining that respects neighbours": sections_of(config, "box_mining", "multi_mask", "agreement"),
-        "+ labels of two views, by expected overlap": {"labelling": {**labelling, "vote": False}},
+        "+ box mining that respects neighbours": sections_of(config, "box_mining"),
+        "+ labels of two views, by expected overlap": views,
         "+ a second opinion": sections_of(config, "picking"),
     }
     if config.labelling.vote and config.labelling.overlap_temperature > 0:
         steps["+ a vote over pixels"] = {"labelling": labelling}
+    if not config.model.box_mining.enabled:
+        del steps["+ box mining that respects neighbours"]
     rows, form = [], SINGLE_MIL
     for name, step in steps.items():
         form = merged(form, step)

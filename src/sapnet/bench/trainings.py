@@ -146,7 +146,7 @@ def as_segmenter(config: Config, epochs: int) -> Config:
     """
     plain = Config()
     parts = ("mil_head", "guidance", "regions", "refinement", "picking", "box_mining", "multi_mask")
-    unused = {name: getattr(plain.model, name) for name in (*parts, "agreement")}
+    unused = {name: getattr(plain.model, name) for name in (*parts, "agreement", "supervision")}
     training = {
         "mode": "top-score",
         "epochs": epochs,

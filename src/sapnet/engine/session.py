@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sapnet.build import build_dataset, build_model, build_views
+from sapnet.build import build_dataset, build_model, build_views, label_rule_of
 from sapnet.config import Config
 from sapnet.data.annotations import PointSet
 from sapnet.data.journal import Journal
@@ -24,7 +24,7 @@ from sapnet.engine.train import fit, plan_epochs
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.label import pick_proposals
 from sapnet.labels.picks import Pick, PickedProposals
-from sapnet.models.sapnet import LabellingRule, SapNet
+from sapnet.models.sapnet import SapNet
 from sapnet.proposals.store import ProposalStore
 
 SELECTION_NAME = "selection"
@@ -217,7 +217,7 @@ def choose(model: SapNet, data: TrainingData, config: Config, *, options: Sessio
         return pick_proposals(
             model,
             views,
-            rule=LabellingRule(labelling.exclusion, labelling.overlap_temperature, labelling.vote),
+            rule=label_rule_of(labelling),
             size_divisor=config.data.size_divisor,
             mask_stride=config.data.mask_stride,
             use_segmenter=config.training.mode == "end-to-end",

@@ -16,8 +16,9 @@ from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import Pick, label_masks, picked_only
+from sapnet.mil.label_rule import PAPER_RULE, LabelRule
 from sapnet.mil.selection import take_rows
-from sapnet.models.sapnet import PAPER_RULE, LabellingRule, Picks, SapNet
+from sapnet.models.sapnet import Picks, SapNet
 from sapnet.proposals.proposer import ImageProposals
 
 
@@ -25,7 +26,7 @@ def pick_proposals(
     model: SapNet,
     views: Sequence[TrainingDataset],
     *,
-    rule: LabellingRule = PAPER_RULE,
+    rule: LabelRule = PAPER_RULE,
     size_divisor: int,
     mask_stride: int,
     use_segmenter: bool,

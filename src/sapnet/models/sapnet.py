@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,15 +12,22 @@ from torch import Tensor, nn
 
 from sapnet.losses.segmentation import SegmentationSums
 from sapnet.mil.agreement import segmenter_agreement
-from sapnet.mil.exclusion import exclude_neighbours
-from sapnet.mil.expected_overlap import expected_overlap, mean_of_views, vote_weights
+from sapnet.mil.expected_overlap import mean_of_views
+from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule, with_votes
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
 from sapnet.models.frozen_features import FeatureKeeper, frozen_features
 from sapnet.models.pyramid import FeaturePyramid
 from sapnet.models.selection_branch import SelectionBranch, SelectionOutputs
 from sapnet.models.solov2_head import Solov2Head
-from sapnet.structures import Batch, LossSums, PseudoLabels, SegmentationOutputs, Selection
+from sapnet.structures import (
+    Batch,
+    LossSums,
+    ProposalBags,
+    PseudoLabels,
+    SegmentationOutputs,
+    Selection,
+)
 
 Phase = Literal["selection", "joint", "segmentation"]
 """selection: the pseudo-label branch alone; joint: both branches, end to end; segmentation: the
@@ -43,21 +50,6 @@ class Picks:
     empty; None where the label is the pick's mask."""
 
 
-@dataclass(frozen=True)
-class LabellingRule:
-    """How final scores choose a label; the defaults are the paper's: the branch's own pick."""
-
-    exclusion: float = 0.0
-    """Weight of ``mil.exclusion``; 0: not."""
-    overlap_temperature: float = 0.0
-    """Temperature of ``mil.expected_overlap``; 0: the highest score."""
-    vote: bool = False
-    """Whether pixels are voted on; with a temperature alone."""
-
-
-PAPER_RULE = LabellingRule()
-
-
 class SapNet(nn.Module):
     """Semantic-aware instance segmentation network.
 
@@ -73,6 +65,8 @@ class SapNet(nn.Module):
         segmentation_sums: Loss of the SOLOv2 branch with its settings bound.
         agreement_exponent: How strongly agreement with the SOLOv2 branch's own mask at the click
             weighs in the picks; 0: not at all (paper).
+        supervision_rule: How final scores choose what supervises the SOLOv2 branch; the paper's: the
+            pseudo-label branch's own pick.
     """
 
     def __init__(
@@ -86,6 +80,7 @@ class SapNet(nn.Module):
         map_to_masks: Callable[..., PseudoLabels],
         segmentation_sums: Callable[..., SegmentationSums],
         agreement_exponent: float = 0.0,
+        supervision_rule: LabelRule = PAPER_RULE,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -96,6 +91,7 @@ class SapNet(nn.Module):
         self.map_to_masks = map_to_masks
         self.segmentation_sums = segmentation_sums
         self.agreement_exponent = agreement_exponent
+        self.supervision_rule = supervision_rule
         self.feature_keeper: FeatureKeeper | None = None
         """Told the features of a wholly frozen backbone that are worth keeping."""
 
@@ -119,10 +115,7 @@ class SapNet(nn.Module):
             outputs = _in_full_precision(self.segmentation(levels))
             # Losses add up thousands of cells, which half precision cannot.
             with torch.autocast(batch.images.device.type, enabled=False):
-                picks, ranking = self._supervision(found, outputs if use_agreement else None, batch)
-                # Without a selection nothing ranks alternates: the first proposal supervises alone.
-                alone: dict[str, Any] = {"ranks": ()} if found is None else {}
-                labels = self.map_to_masks(picks, batch.bags, ranking, batch.prompts, **alone)
+                labels = self._pseudo_labels(found, outputs if use_agreement else None, batch)
                 segmented = self.segmentation_sums(outputs, labels)
         zero = maps[-1].sum() * 0.0
         return LossSums(
@@ -155,7 +148,7 @@ class SapNet(nn.Module):
         *,
         use_segmenter: bool = True,
         others: Sequence[Batch] = (),
-        rule: LabellingRule = PAPER_RULE,
+        rule: LabelRule = PAPER_RULE,
     ) -> Picks:
         """Choose a proposal for every click of a batch.
 
@@ -167,27 +160,20 @@ class SapNet(nn.Module):
             rule: How the scores choose.
 
         Returns:
-            The picks. From one view and by the paper's rule they are those that supervise: mined ones
-            where box mining is on.
+            The picks. From one view and by the paper's rule they are the branch's own: mined ones where box
+            mining is on.
         """
         picks, ranking = self._ranked(batch, use_segmenter)
         index = picks.proposal_index
         if others:
             ranking = mean_of_views([ranking, *(self._ranked(view, use_segmenter)[1] for view in others)])
-        if rule.exclusion > 0:
-            image_index = batch.prompts.image_index
-            ranking = exclude_neighbours(ranking, batch.bags, image_index, weight=rule.exclusion)
-        if others or rule.exclusion > 0:
-            index = best_valid_index(ranking, batch.bags.valid)
-        votes = None
-        if rule.overlap_temperature > 0:
-            overlaps = expected_overlap(ranking, batch.bags, temperature=rule.overlap_temperature)
-            index = best_valid_index(overlaps, batch.bags.valid)
-            if rule.vote:
-                votes = vote_weights(ranking, batch.bags.valid, temperature=rule.overlap_temperature)
+        choice = choose_by_rule(ranking, batch.bags, batch.prompts.image_index, rule)
+        if others or not rule.is_highest_score:
+            index = choice.proposal_index
+        ranking = choice.scores
         chosen = take_rows(ranking, index, absent=0.0)
         share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
-        return Picks(proposal_index=index, scores=share, votes=votes)
+        return Picks(proposal_index=index, scores=share, votes=choice.votes)
 
     def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""
@@ -201,38 +187,57 @@ class SapNet(nn.Module):
         return (stages[FIRST_POOLED - first :] if self.pool_backbone else levels), levels
 
     def _ranked(self, batch: Batch, use_segmenter: bool) -> tuple[Selection, Float[Tensor, "G M"]]:
-        """The picks that supervise and the final scores of all proposals, from one view."""
+        """The branch's own picks and the final scores of all proposals, from one view."""
         weighs_agreement = use_segmenter and self.agreement_exponent > 0
         maps, levels = self._maps(batch, with_levels=weighs_agreement)
         found = self.selection(maps, batch, picks_only=True)
         outputs = self.segmentation(levels) if weighs_agreement else None
-        return self._supervision(found, outputs, batch)
+        return self._final(found, outputs, batch)
 
-    def _supervision(
+    def _pseudo_labels(
+        self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch
+    ) -> PseudoLabels:
+        """Masks that supervise the SOLOv2 branch."""
+        bags, prompts = batch.bags, batch.prompts
+        picks, ranking = self._final(found, outputs, batch)
+        if found is None:
+            # Without a selection nothing ranks alternates: the first proposal supervises alone.
+            return self.map_to_masks(picks, bags, ranking, prompts, ranks=())
+        if self.supervision_rule.is_highest_score:
+            return self.map_to_masks(picks, bags, ranking, prompts)
+        choice = choose_by_rule(ranking, bags, prompts.image_index, self.supervision_rule)
+        picks = _selection(choice.proposal_index, choice.scores, picks.guidance, bags)
+        labels = self.map_to_masks(picks, bags, choice.scores, prompts)
+        if choice.votes is None or bags.masks.shape[1] == 0:
+            return labels
+        stride = batch.images.shape[-1] // bags.masks.shape[-1]
+        return with_votes(labels, choice.votes, bags, mask_stride=stride)
+
+    def _final(
         self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch
     ) -> tuple[Selection, Float[Tensor, "G M"]]:
-        """The selection that supervises, and the scores by which alternates are ranked."""
+        """The branch's own picks and the final scores of all proposals."""
         bags = batch.bags
         if found is None:
             index = torch.where(bags.valid.any(dim=1), 0, -1)
-            scores = take_rows(bags.scores, index, absent=0.0)
-            boxes = take_rows(bags.boxes, index, absent=0.0)
-            return Selection(boxes, index, scores, torch.ones_like(scores)), bags.scores
+            return _selection(index, bags.scores, bags.scores.new_ones(len(bags.scores)), bags), bags.scores
         if outputs is None or self.agreement_exponent == 0:
             return found.picks, found.ranking_scores
         agreement = segmenter_agreement(outputs, batch.prompts, bags, batch.image_sizes)
         ranking = found.ranking_scores * agreement.clamp_min(1e-6) ** self.agreement_exponent
         # The branch's own pick may be a mined one that does not score highest.
         index = best_valid_index(ranking, bags.valid)
-        return (
-            Selection(
-                boxes=take_rows(bags.boxes, index, absent=0.0),
-                proposal_index=index,
-                scores=take_rows(ranking, index, absent=0.0),
-                guidance=found.picks.guidance,
-            ),
-            ranking,
-        )
+        return _selection(index, ranking, found.picks.guidance, bags), ranking
+
+
+def _selection(index: Tensor, scores: Tensor, guidance: Tensor, bags: ProposalBags) -> Selection:
+    """The selection of proposals of some rank in their bags."""
+    return Selection(
+        boxes=take_rows(bags.boxes, index, absent=0.0),
+        proposal_index=index,
+        scores=take_rows(scores, index, absent=0.0),
+        guidance=guidance,
+    )
 
 
 def _in_full_precision(outputs: SegmentationOutputs) -> SegmentationOutputs:

@@ -15,7 +15,7 @@ from sapnet.data.views import ImageViews
 from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.errors import DataError
 from sapnet.labels.label import pick_proposals
-from sapnet.models.sapnet import LabellingRule
+from sapnet.mil.label_rule import LabelRule
 from sapnet.proposals.store import ProposalStore
 from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
@@ -165,7 +165,7 @@ def test_every_click_is_labelled_once_from_all_views(tiny):
     found = pick_proposals(
         case.network,
         views_of(tiny, scales=[1.5, 1.0, 2.0]),
-        rule=LabellingRule(exclusion=0.5, overlap_temperature=0.5),
+        rule=LabelRule(exclusion=0.5, overlap_temperature=0.5),
         size_divisor=32,
         mask_stride=4,
         use_segmenter=True,

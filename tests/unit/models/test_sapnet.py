@@ -88,12 +88,18 @@ def test_only_the_branches_of_a_phase_learn(tiny, phase):
     assert learns(case.network.pyramid) == (phase != "selection")
 
 
+OWN_PICK = {"exclusion": 0.0, "overlap_temperature": 0.0, "vote": False}
 SWITCHES = {
     "no refine pass": ({"refinement": {"enabled": False}}, {"refinement_positive", "refinement_negative"}),
     "no guidance": ({"guidance": {"enabled": False}}, {"selection", "refinement_positive"}),
     "guidance of the logits": ({"guidance": {"apply_to": "logits"}}, {"selection"}),
-    "no box mining": ({"box_mining": {"enabled": False}}, {"mask"}),
-    "mining after select too": ({"box_mining": {"also_after_select": True}}, {"refinement_positive"}),
+    "mining after select": (
+        {"box_mining": {"enabled": True, "also_after_select": True}},
+        {"refinement_positive"},
+    ),
+    "supervision by the branch's own pick": ({"supervision": OWN_PICK}, {"mask"}),
+    "supervision without a vote": ({"supervision": {"vote": False}}, {"mask"}),
+    "supervision without exclusion": ({"supervision": {"exclusion": 0.0}}, {"mask"}),
     "no positives": ({"regions": {"positives": False}}, {"refinement_positive"}),
     "no negatives": ({"regions": {"negatives": False}}, {"refinement_negative", "num_negatives"}),
     "softmax in the refine pass": (
@@ -120,6 +126,15 @@ def test_every_switch_runs_and_changes_what_it_should(crowded, name):
     for item in changed:
         assert not torch.equal(getattr(found, item), getattr(plain, item)), item
     switched.network.pick(switched.batch)
+
+
+def test_mined_boxes_supervise_where_the_branch_s_own_pick_does(crowded):
+    plain, mined = (
+        sums_of(setting(crowded, 0, 1, supervision=OWN_PICK, box_mining={"enabled": enabled}))
+        for enabled in (False, True)
+    )
+    assert not torch.equal(plain.mask, mined.mask)
+    assert torch.equal(plain.refinement_positive, mined.refinement_positive)
 
 
 def test_without_the_refine_pass_its_losses_are_zero_and_the_select_pass_picks(tiny):

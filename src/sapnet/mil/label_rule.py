@@ -1,0 +1,132 @@
+"""How the final scores of a bag choose its mask: exclusion, expected overlap and a vote, one after the other.
+
+Not in the paper (ADR 0008, 0012, 0013). Labels are chosen so, and what supervises the SOLOv2 branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sapnet.mil.exclusion import exclude_neighbours
+from sapnet.mil.expected_overlap import expected_overlap, vote_weights
+from sapnet.mil.selection import best_valid_index
+from sapnet.structures import ProposalBags, PseudoLabels
+
+_CHUNK_ELEMENTS = 16_000_000
+"""Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
+_IN_EARNEST = 0.1
+"""A proposal with this share of the largest weight of its bag weighs in earnest."""
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How final scores choose a label; the defaults are the paper's: the highest score."""
+
+    exclusion: float = 0.0
+    """Weight of ``mil.exclusion``; 0: not."""
+    overlap_temperature: float = 0.0
+    """Temperature of ``mil.expected_overlap``; 0: the highest score."""
+    vote: bool = False
+    """Whether pixels are voted on; with a temperature alone."""
+
+    @property
+    def is_highest_score(self) -> bool:
+        """Whether it leaves the choice to the scores as they are."""
+        return self.exclusion == 0 and self.overlap_temperature == 0
+
+
+PAPER_RULE = LabelRule()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule chose for every click."""
+
+    proposal_index: Int[Tensor, " G"]
+    """Index into the bag; -1 for an empty bag."""
+    scores: Float[Tensor, "G M"]
+    """Final scores after exclusion, which weigh in the choice."""
+    votes: Float[Tensor, "G M"] | None
+    """Weight of every proposal in a vote over pixels, adding up to 1 in a bag that is not empty; None
+    without a vote."""
+
+
+@torch.no_grad()
+def choose_by_rule(
+    scores: Float[Tensor, "G M"], bags: ProposalBags, image_index: Int[Tensor, " G"], rule: LabelRule
+) -> Choice:
+    """Choose a proposal, or weights of a vote, for every click.
+
+    Args:
+        scores: ``(G, M)`` final scores of the proposals, not negative.
+        bags: The proposals.
+        image_index: ``(G,)`` image of every prompt.
+        rule: How the scores choose.
+
+    Returns:
+        The choices.
+    """
+    if rule.exclusion > 0:
+        scores = exclude_neighbours(scores, bags, image_index, weight=rule.exclusion)
+    ranking, votes = scores, None
+    if rule.overlap_temperature > 0:
+        ranking = expected_overlap(scores, bags, temperature=rule.overlap_temperature)
+        if rule.vote:
+            votes = vote_weights(scores, bags.valid, temperature=rule.overlap_temperature)
+    return Choice(best_valid_index(ranking, bags.valid), scores, votes)
+
+
+@torch.no_grad()
+def with_votes(
+    labels: PseudoLabels, votes: Float[Tensor, "G M"], bags: ProposalBags, *, mask_stride: int
+) -> PseudoLabels:
+    """Replace the first mask of every pseudo label, and its box, by what a vote gives it.
+
+    A label keeps its own mask where it has none, where the vote leaves no cell, and where it leaves a sliver
+    that is shared by masks which part otherwise: less than half of the smallest proposal that weighs in
+    earnest. The same is done with whole pixels by ``labels.picks.label_masks``.
+
+    Args:
+        labels: Of the choices.
+        votes: ``(G, M)`` weights, adding up to 1 in a bag that is not empty.
+        bags: The proposals that vote.
+        mask_stride: Input pixels per mask cell, the unit of boxes being input pixels.
+
+    Returns:
+        Pseudo labels whose first masks are the cells that more than half of the weight covers, with the
+        bounds of those cells as boxes.
+    """
+    voted = _voted(bags.masks, votes)
+    areas = bags.masks.flatten(2).sum(dim=2)
+    earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))
+    smallest = areas.float().masked_fill(~earnest, torch.inf).amin(dim=1)
+    cells = voted.flatten(1).sum(dim=1)
+    usable = labels.mask_valid[:, 0] & (cells > 0) & (cells >= smallest / 2)
+    masks = labels.masks.clone()
+    masks[:, 0] = torch.where(usable[:, None, None], voted, masks[:, 0])
+    boxes = torch.where(usable[:, None], _bounds(voted).to(labels.boxes) * mask_stride, labels.boxes)
+    return replace(labels, masks=masks, boxes=boxes)
+
+
+def _voted(masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"]) -> Bool[Tensor, "G h w"]:
+    """Cells that more than half of the weight covers."""
+    size = max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
+    parts = [masks.new_zeros((0, *masks.shape[2:]))]
+    for some, weights in zip(masks.split(size), votes.split(size), strict=True):
+        parts.append(torch.einsum("gmhw,gm->ghw", some.to(votes.dtype), weights) > 0.5)
+    return torch.cat(parts)
+
+
+def _bounds(masks: Bool[Tensor, "G h w"]) -> Int[Tensor, "G 4"]:
+    """Bounds (x1, y1, x2, y2) of the covered cells, in cells, the last ones excluded."""
+    ends = []
+    for lines in (masks.any(dim=1), masks.any(dim=2)):
+        place = torch.arange(lines.shape[1], device=masks.device)
+        first = torch.where(lines, place, lines.shape[1]).amin(dim=1)
+        ends.append((first, torch.where(lines, place + 1, 0).amax(dim=1)))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], dim=1)

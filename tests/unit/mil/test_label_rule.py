@@ -1,0 +1,149 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracles import label_rule as oracle
+from oracles.random_bags import random_case
+from sapnet.mil.exclusion import exclude_neighbours
+from sapnet.mil.expected_overlap import expected_overlap, vote_weights
+from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule, with_votes
+from sapnet.mil.pseudo_masks import map_to_masks
+from sapnet.mil.selection import best_valid_index, take_rows
+from sapnet.structures import Selection
+
+
+def labels_of(case, index, scores, ranks=()):
+    boxes = take_rows(case.bags.boxes, index, absent=0.0)
+    picks = Selection(boxes, index, scores.new_zeros(len(index)), scores.new_ones(len(index)))
+    return map_to_masks(picks, case.bags, scores, case.prompts, ranks=ranks)
+
+
+def cells_of(mask):
+    return {tuple(cell) for cell in mask.nonzero().tolist()}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10_000),
+    num_prompts=st.integers(0, 5),
+    num_proposals=st.integers(1, 6),
+    sharpness=st.sampled_from([0.0, 1.0, 6.0]),
+)
+def test_voted_labels_equal_the_loop(seed, num_prompts, num_proposals, sharpness):
+    case = random_case(seed, num_prompts=num_prompts, num_proposals=num_proposals)
+    case.bags.masks[torch.rand(num_prompts, num_proposals) < 0.2] = False
+    case.bags.masks[~case.bags.valid] = False
+    scores = torch.rand(num_prompts, num_proposals, dtype=torch.float64)
+    votes = (scores * sharpness).softmax(dim=1).masked_fill(~case.bags.valid, 0.0)
+    votes = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    own = labels_of(case, best_valid_index(scores, case.bags.valid), scores, ranks=(1, 2))
+    found = with_votes(own, votes, case.bags, mask_stride=4)
+    assert torch.equal(found.mask_valid, own.mask_valid)
+    assert torch.equal(found.masks[:, 1:], own.masks[:, 1:])
+    for g in range(num_prompts):
+        mine = cells_of(own.masks[g, 0]) if own.mask_valid[g, 0] else None
+        bag = [cells_of(mask) for mask in case.bags.masks[g]]
+        expected = oracle.voted_label(bag, votes[g].tolist(), mine)
+        if expected is None:
+            assert torch.equal(found.masks[g, 0], own.masks[g, 0])
+            continue
+        assert cells_of(found.masks[g, 0]) == expected
+        same = expected == mine and torch.equal(found.boxes[g], own.boxes[g])
+        assert same or found.boxes[g].tolist() == oracle.bounds(expected, 4)
+
+
+def nested(part, whole, group, size=12):
+    """A bag of three squares from the same corner, with the given sides in cells."""
+    case = random_case(1, num_prompts=1, num_proposals=3)
+    masks = torch.zeros(1, 3, size, size, dtype=torch.bool)
+    for place, side in enumerate((part, whole, group)):
+        masks[0, place, 2 : 2 + side, 3 : 3 + side] = True
+    return replace(case, bags=replace(case.bags, masks=masks, valid=torch.ones(1, 3, dtype=torch.bool)))
+
+
+def test_what_two_of_three_nested_masks_cover_is_the_middle_one():
+    case = nested(2, 5, 8)
+    own = labels_of(case, torch.tensor([2]), torch.tensor([[0.2, 0.3, 0.5]]))
+    found = with_votes(own, torch.tensor([[0.3, 0.3, 0.4]]), case.bags, mask_stride=4)
+    assert torch.equal(found.masks[0, 0], case.bags.masks[0, 1])
+    assert found.boxes.tolist() == [[12.0, 8.0, 32.0, 28.0]]
+    assert torch.equal(own.masks[0, 0], case.bags.masks[0, 2])  # the given labels stay as they are
+
+
+def test_half_of_the_weight_is_not_enough():
+    case = nested(2, 5, 5)
+    votes = torch.tensor([[0.5, 0.25, 0.25]])
+    own = labels_of(case, torch.tensor([1]), votes)
+    found = with_votes(own, votes, case.bags, mask_stride=4)
+    assert torch.equal(found.masks[0, 0], case.bags.masks[0, 0])  # two squares of a quarter each are out
+    apart = case.bags.masks.clone()
+    apart[0, 0] = False
+    apart[0, 0, 9:11, 9:11] = True
+    bags = replace(case.bags, masks=apart)
+    found = with_votes(
+        labels_of(replace(case, bags=bags), torch.tensor([1]), votes), votes, bags, mask_stride=4
+    )
+    assert torch.equal(found.masks[0, 0], apart[0, 1])  # no cell has more than half: the own mask stays
+
+
+def test_a_sliver_shared_by_masks_that_part_otherwise_is_no_label():
+    masks = torch.zeros(1, 3, 12, 12, dtype=torch.bool)
+    masks[0, 0, 0:6, 0:6] = masks[0, 1, 5:11, 5:11] = masks[0, 2, 5:11, 0:6] = True
+    case = nested(1, 2, 3)
+    bags = replace(case.bags, masks=masks)
+    case = replace(case, bags=bags)
+    votes = torch.tensor([[0.34, 0.33, 0.33]])
+    own = labels_of(case, torch.tensor([0]), votes)
+    found = with_votes(own, votes, bags, mask_stride=4)
+    assert torch.equal(found.masks, own.masks)
+    assert torch.equal(found.boxes, own.boxes)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 10_000),
+    exclusion=st.sampled_from([0.0, 0.5]),
+    temperature=st.sampled_from([0.0, 0.5]),
+)
+def test_a_rule_is_its_parts_one_after_the_other(seed, exclusion, temperature):
+    case = random_case(seed, num_prompts=4, num_proposals=5)
+    scores = torch.rand(4, 5, dtype=torch.float64)
+    images = case.prompts.image_index
+    choice = choose_by_rule(scores, case.bags, images, LabelRule(exclusion, temperature, vote=True))
+    expected = scores
+    if exclusion:
+        expected = exclude_neighbours(scores, case.bags, images, weight=exclusion)
+    assert torch.equal(choice.scores, expected)
+    ranking, votes = expected, None
+    if temperature:
+        ranking = expected_overlap(expected, case.bags, temperature=temperature)
+        votes = vote_weights(expected, case.bags.valid, temperature=temperature)
+    assert torch.equal(choice.proposal_index, best_valid_index(ranking, case.bags.valid))
+    assert (choice.votes is None) == (votes is None)
+    assert votes is None or torch.equal(choice.votes, votes)
+
+
+@pytest.mark.parametrize(
+    ("rule", "plain"),
+    [
+        (PAPER_RULE, True),
+        (LabelRule(vote=True), True),
+        (LabelRule(exclusion=0.1), False),
+        (LabelRule(overlap_temperature=0.5), False),
+    ],
+)
+def test_only_exclusion_and_expected_overlap_change_what_scores_choose(rule, plain):
+    assert rule.is_highest_score is plain
+
+
+def test_no_prompts_no_proposals_and_many_prompts_are_legal():
+    for prompts, proposals in [(0, 3), (3, 0), (600, 6)]:
+        case = random_case(2, num_prompts=prompts, num_proposals=proposals)
+        scores = torch.rand(prompts, proposals)
+        rule = LabelRule(exclusion=0.25, overlap_temperature=0.5, vote=True)
+        choice = choose_by_rule(scores, case.bags, case.prompts.image_index, rule)
+        assert choice.proposal_index.shape == (prompts,)
+        assert (choice.proposal_index >= 0).any().item() == (prompts > 0 and proposals > 0)
