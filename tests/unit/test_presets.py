@@ -48,7 +48,16 @@ def test_the_preset_keeps_the_default_s_network_and_schedule():
 
 
 def test_the_preset_has_the_paper_s_value_of_every_stage():
-    stages = ("guidance", "regions", "refinement", "picking", "box_mining", "multi_mask", "agreement")
+    stages = (
+        "guidance",
+        "regions",
+        "refinement",
+        "picking",
+        "box_mining",
+        "multi_mask",
+        "agreement",
+        "supervision",
+    )
     values = {key: value for key, value in paper_column().items() if key.split(".")[0] in stages}
     model = load_config(Path("paper")).model
     # Where the paper is silent, the released code's (ADR 0005).
