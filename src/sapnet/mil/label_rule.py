@@ -100,6 +100,8 @@ def with_votes(
         Pseudo labels whose first masks are the cells that more than half of the weight covers, with the
         bounds of those cells as boxes.
     """
+    if votes.shape[1] == 0:
+        return labels
     voted = _voted(bags.masks, votes)
     areas = bags.masks.flatten(2).sum(dim=2)
     earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))

@@ -147,3 +147,6 @@ def test_no_prompts_no_proposals_and_many_prompts_are_legal():
         choice = choose_by_rule(scores, case.bags, case.prompts.image_index, rule)
         assert choice.proposal_index.shape == (prompts,)
         assert (choice.proposal_index >= 0).any().item() == (prompts > 0 and proposals > 0)
+        own = labels_of(case, choice.proposal_index, choice.scores)
+        voted = with_votes(own, choice.votes, case.bags, mask_stride=4)
+        assert torch.equal(voted.mask_valid, own.mask_valid)
