@@ -132,7 +132,7 @@ class BoxMiningConfig(Section):
     """Box mining strategy (BMS), section 3.4."""
 
     enabled: bool = False
-    """Paper: true. Merged boxes were worse labels on all our data (ADR 0013), and have no say in what
+    """Paper: true. Merging made the default's picks worse on all our data (ADR 0013), and has no say in what
     labelling and model.supervision choose by expected overlap."""
     candidates: Size = 3
     """k: how many proposals may be merged into the selected box."""
@@ -157,7 +157,7 @@ class MultiMaskConfig(Section):
     enabled: bool = True
     """Not in top-score mode and the second stage of two-stage, where one mask supervises."""
     ranks: tuple[Size, ...] = (1, 3, 5)
-    """0-based ranks by refine score of the alternate masks (released code: 1, 3, 5)."""
+    """0-based ranks by final score of the alternate masks (released code: 1, 3, 5)."""
     weight: NonNegative = 0.5
     """Weight of the alternates together; each gets weight / (2 * number of ranks)."""
     respect_neighbours: bool = True

@@ -124,8 +124,9 @@ class PseudoLabels(_Movable):
 
     labels: Int[Tensor, " G"]
     boxes: Float[Tensor, "G 4"]
+    """Input frame: of the pick, or the bounds of the cells that were voted for."""
     masks: Bool[Tensor, "G Q h w"]
-    """First the pick, then the alternates of multi-mask proposal supervision."""
+    """First the pick, or what a vote made of it, then the alternates of multi-mask proposal supervision."""
     mask_valid: Bool[Tensor, "G Q"]
     """A prompt without a usable pick has no valid mask."""
     image_index: Int[Tensor, " G"]

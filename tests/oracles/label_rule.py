@@ -1,29 +1,26 @@
 """Loops over prompts, proposals and cells for ``sapnet.mil.label_rule``."""
 
 
-def voted_label(masks, votes, own):
-    """Cells ``(y, x)`` of a label: what more than half of the weight covers, or the own mask.
+def voted_label(masks, votes):
+    """Cells ``(y, x)`` that more than half of the weight covers; None where the own mask stays.
 
     Args:
         masks: One set of cells per proposal of a bag.
         votes: One weight per proposal, adding up to 1.
-        own: Cells of the chosen proposal; None if there is none.
     """
-    if own is None:
-        return None
     voted = set()
     for cell in set().union(*masks):
         weight = 0.0
         for mask, vote in zip(masks, votes, strict=True):
             if cell in mask:
                 weight += vote
-        if weight > 0.5:
+        if weight > 0.5 + 1e-6:
             voted.add(cell)
     smallest = min(
         (len(mask) for mask, vote in zip(masks, votes, strict=True) if 0 < vote >= 0.1 * max(votes)),
         default=float("inf"),
     )
-    return voted if voted and len(voted) >= smallest / 2 else own
+    return voted if voted and len(voted) >= smallest / 2 else None
 
 
 def bounds(cells, stride):

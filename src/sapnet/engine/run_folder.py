@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sapnet._version import __version__
 from sapnet.config import Config
-from sapnet.config_loader import differences, dump_config, load_config, setting_of
+from sapnet.config_loader import differences, dump_config, leaves, load_config, setting_of
 from sapnet.data.atomic import write_json_atomic, write_text_atomic
 from sapnet.errors import CheckpointError, JobError
+from sapnet.yaml_tree import read_yaml
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -52,8 +53,8 @@ def check_run_folder(folder: Path, config: Config, environment: Mapping[str, Any
         resume: Continue what is there.
 
     Raises:
-        CheckpointError: The folder holds a run and ``resume`` is off, or its settings, data or number
-            of processes differ.
+        CheckpointError: The folder holds a run and ``resume`` is off, its settings, data or number of
+            processes differ, or it was begun by a version without some of the settings.
         ConfigError: The settings that it was started with cannot be read.
     """
     config_path = folder / CONFIG_NAME
@@ -71,9 +72,18 @@ def check_run_folder(folder: Path, config: Config, environment: Mapping[str, Any
         for key in differences(before, config)
         if key not in MAY_DIFFER
     ]
+    problems += _settings_of_later(config_path, config)
     problems += _changed_data(folder, environment)
     if problems:
         raise CheckpointError(str(folder), problems)
+
+
+def _settings_of_later(path: Path, config: Config) -> list[str]:
+    """Settings that the version which began the run did not have: what it did instead, no value may say."""
+    written = read_yaml(path.read_text(encoding="utf-8"), str(path)).values
+    known = {key for key, _ in leaves(written)} | MAY_DIFFER
+    now = [key for key, _ in leaves(config.model_dump(mode="json"))]
+    return [f"{key}: the version that started it had no such setting" for key in now if key not in known]
 
 
 def prepare_run_folder(folder: Path, config: Config, environment: Mapping[str, Any], *, resume: bool) -> None:

@@ -40,7 +40,9 @@ def exclude_neighbours(
         ``(G, M)`` scores.
     """
     masks = bags.masks & bags.valid[:, :, None, None]
-    areas = masks.flatten(2).sum(dim=2).clamp_min(1)
+    size = max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
+    # Sums of booleans make a copy of eight times the size.
+    areas = torch.cat([some.flatten(2).sum(dim=2) for some in masks.split(size)]).clamp_min(1)
     penalised = scores
     for _ in range(_ROUNDS):
         belief = _belief(penalised, bags.valid)

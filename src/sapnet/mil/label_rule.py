@@ -14,6 +14,7 @@ from torch import Tensor
 from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, vote_weights
 from sapnet.mil.selection import best_valid_index
+from sapnet.ops.masks import masks_to_boxes
 from sapnet.structures import ProposalBags, PseudoLabels
 
 _CHUNK_ELEMENTS = 16_000_000
@@ -86,9 +87,10 @@ def with_votes(
 ) -> PseudoLabels:
     """Replace the first mask of every pseudo label, and its box, by what a vote gives it.
 
-    A label keeps its own mask where it has none, where the vote leaves no cell, and where it leaves a sliver
-    that is shared by masks which part otherwise: less than half of the smallest proposal that weighs in
-    earnest. The same is done with whole pixels by ``labels.picks.label_masks``.
+    A label without a valid mask stays so. One keeps its own mask where the vote leaves no cell, and where it
+    leaves a sliver that is shared by masks which part otherwise: less than half of the smallest proposal that
+    weighs in earnest. ``labels.picks.label_masks`` does the same with whole pixels. Alternates stay as they are,
+    also one that has the very cells that are voted for.
 
     Args:
         labels: Of the choices.
@@ -102,33 +104,28 @@ def with_votes(
     """
     if votes.shape[1] == 0:
         return labels
-    voted = _voted(bags.masks, votes)
-    areas = bags.masks.flatten(2).sum(dim=2)
+    voted, areas = _voted(bags.masks, votes)
     earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))
-    smallest = areas.float().masked_fill(~earnest, torch.inf).amin(dim=1)
+    smallest = areas.masked_fill(~earnest, torch.inf).amin(dim=1)
     cells = voted.flatten(1).sum(dim=1)
     usable = labels.mask_valid[:, 0] & (cells > 0) & (cells >= smallest / 2)
     masks = labels.masks.clone()
     masks[:, 0] = torch.where(usable[:, None, None], voted, masks[:, 0])
-    boxes = torch.where(usable[:, None], _bounds(voted).to(labels.boxes) * mask_stride, labels.boxes)
+    boxes = torch.where(
+        usable[:, None], masks_to_boxes(voted, stride=mask_stride).to(labels.boxes), labels.boxes
+    )
     return replace(labels, masks=masks, boxes=boxes)
 
 
-def _voted(masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"]) -> Bool[Tensor, "G h w"]:
-    """Cells that more than half of the weight covers."""
+def _voted(
+    masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"]
+) -> tuple[Bool[Tensor, "G h w"], Float[Tensor, "G M"]]:
+    """Cells that more than half of the weight covers, and the number of cells of every proposal."""
     size = max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
-    parts = [masks.new_zeros((0, *masks.shape[2:]))]
+    voted, areas = [masks.new_zeros((0, *masks.shape[2:]))], [votes[:0]]
     for some, weights in zip(masks.split(size), votes.split(size), strict=True):
-        parts.append(torch.einsum("gmhw,gm->ghw", some.to(votes.dtype), weights) > 0.5)
-    return torch.cat(parts)
-
-
-def _bounds(masks: Bool[Tensor, "G h w"]) -> Int[Tensor, "G 4"]:
-    """Bounds (x1, y1, x2, y2) of the covered cells, in cells, the last ones excluded."""
-    ends = []
-    for lines in (masks.any(dim=1), masks.any(dim=2)):
-        place = torch.arange(lines.shape[1], device=masks.device)
-        first = torch.where(lines, place, lines.shape[1]).amin(dim=1)
-        ends.append((first, torch.where(lines, place + 1, 0).amax(dim=1)))
-    (left, right), (top, bottom) = ends
-    return torch.stack([left, top, right, bottom], dim=1)
+        cells = some.to(votes.dtype)
+        # Weights of a bag add up to one but for rounding, and half of them is no majority.
+        voted.append(torch.einsum("gmhw,gm->ghw", cells, weights) > 0.5 + 1e-6)
+        areas.append(cells.sum(dim=(2, 3)))
+    return torch.cat(voted), torch.cat(areas)

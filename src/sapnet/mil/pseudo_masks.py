@@ -29,7 +29,7 @@ def map_to_masks(
     Args:
         selection: box_prm and its proposal for every prompt.
         bags: The proposals with their masks.
-        ranking_scores: ``(G, M)`` refine scores of the proposals for the annotated class.
+        ranking_scores: ``(G, M)`` final scores of the proposals for the annotated class.
         prompts: The clicks, for labels and images.
         ranks: 0-based ranks, by falling ranking score among valid proposals, of the alternates;
             equal scores keep the order of the bag. Empty: the pick alone.

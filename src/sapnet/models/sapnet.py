@@ -205,8 +205,7 @@ class SapNet(nn.Module):
             return self.map_to_masks(picks, bags, ranking, prompts, ranks=())
         if self.supervision_rule.is_highest_score:
             return self.map_to_masks(picks, bags, ranking, prompts)
-        # A majority of weights in half precision would be one of roundings.
-        choice = choose_by_rule(ranking.float(), bags, prompts.image_index, self.supervision_rule)
+        choice = choose_by_rule(ranking, bags, prompts.image_index, self.supervision_rule)
         picks = _selection(choice.proposal_index, choice.scores, picks.guidance, bags)
         labels = self.map_to_masks(picks, bags, choice.scores, prompts)
         if choice.votes is None:

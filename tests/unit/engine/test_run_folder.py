@@ -3,7 +3,11 @@
 import json
 import math
 
-from sapnet.engine.run_folder import MetricsLog, describe_environment, prepare_run_folder
+import pytest
+
+from sapnet.engine.run_folder import MetricsLog, check_run_folder, describe_environment, prepare_run_folder
+from sapnet.errors import CheckpointError
+from sapnet.yaml_tree import read_yaml
 from training_builders import tiny_config
 
 
@@ -81,3 +85,19 @@ def test_a_resumed_run_keeps_its_first_record_and_adds_what_changed(tmp_path):
     assert (last["inputs"], last["digests"]) == ({"images": "/b"}, {"points": "abc", "instances": "def"})
     untouched = ("seed", "processes", "packages", "python")
     assert {key: last[key] for key in untouched} == {key: first[key] for key in untouched}
+
+
+def test_a_run_of_a_version_without_a_setting_is_not_gone_on_with(tmp_path):
+    found = describe_environment(tiny_config(), inputs={}, digests={})
+    prepare_run_folder(tmp_path, tiny_config(), found, resume=False)
+    check_run_folder(tmp_path, tiny_config(), found, resume=True)
+    path = tmp_path / "config.yaml"
+    values = read_yaml(path.read_text(), str(path)).values
+    del values["model"]["supervision"], values["training"]["log_steps"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as error:
+        check_run_folder(tmp_path, tiny_config(), found, resume=True)
+    assert error.value.problems == [
+        f"model.supervision.{name}: the version that started it had no such setting"
+        for name in ("exclusion", "overlap_temperature", "vote")
+    ]

@@ -16,6 +16,7 @@ from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.errors import DataError
 from sapnet.labels.label import pick_proposals
 from sapnet.mil.label_rule import LabelRule
+from sapnet.mil.selection import best_valid_index
 from sapnet.proposals.store import ProposalStore
 from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
@@ -91,6 +92,21 @@ def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
             assert found[annotation_id][1] == pytest.approx(float(shares[click, index]) if index >= 0 else 0)
 
 
+def test_a_mined_pick_is_the_label_by_the_paper_s_rule_alone(tmp_path):
+    data = write_tiny_data(tmp_path / "crowded", clicks_per_image=3, crowded=True)
+    points = load_points(data.points)
+    store = ProposalStore.open(data.store, points)
+    mined = tiny_config(model={"box_mining": {"enabled": True}})
+    network = network_that_tells_apart(mined)
+    (view,) = build_views(tiny_config(labelling={"scales": [1.0]}), points, data.images, store)
+    batch = batch_of(view)
+    picks, ranking = network._ranked(batch, use_segmenter=True)
+    highest = best_valid_index(ranking, batch.bags.valid)
+    assert not torch.equal(picks.proposal_index, highest)
+    assert torch.equal(network.pick(batch).proposal_index, picks.proposal_index)
+    assert torch.equal(network.pick(batch, others=[batch]).proposal_index, highest)
+
+
 def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(tiny):
     case = trained()
     batch = batch_of(views_of(tiny, scales=[1.0])[0])
@@ -104,9 +120,8 @@ def test_an_image_that_is_its_own_mirror_is_scored_as_without_the_mirrored_view(
         .where(batch.bags.valid.any(1), torch.tensor(-1))
         .tolist()
     )
-    unmined = same.proposal_index == alone.proposal_index
-    assert unmined.any()
-    torch.testing.assert_close(same.scores[unmined], alone.scores[unmined])
+    assert torch.equal(same.proposal_index, alone.proposal_index)
+    torch.testing.assert_close(same.scores, alone.scores)
 
 
 def test_exclusion_alone_changes_scores_but_labels_every_click(tiny):

@@ -142,7 +142,6 @@ def test_without_the_refine_pass_its_losses_are_zero_and_the_select_pass_picks(t
     sums = sums_of(case)
     assert sums.refinement_positive == sums.refinement_negative == sums.num_negatives == 0
     stages = case.network.backbone(case.batch.images)
-    case.network.selection.stages = replace(case.network.selection.stages, mine=None)
     found = case.network.selection(stages[1:], case.batch)
     picks = best_valid_index(found.ranking_scores, case.batch.bags.valid)
     assert torch.equal(found.picks.proposal_index, picks)
@@ -234,7 +233,7 @@ def test_half_precision_keeps_counts_exact_and_sums_near(tiny):
 
 @pytest.mark.parametrize("candidates", ["proposals", "positives"])
 def test_picking_alone_finds_what_the_whole_pass_finds(crowded, candidates):
-    case = setting(crowded, 0, 1, picking={"candidates": candidates})
+    case = setting(crowded, 0, 1, picking={"candidates": candidates}, box_mining={"enabled": True})
     with torch.no_grad():
         maps, _ = case.network._maps(case.batch, with_levels=False)
         whole = case.network.selection(maps, case.batch)
