@@ -89,8 +89,8 @@ def with_votes(
 
     A label without a valid mask stays so. One keeps its own mask where the vote leaves no cell, and where it
     leaves a sliver that is shared by masks which part otherwise: less than half of the smallest proposal that
-    weighs in earnest. ``labels.picks.label_masks`` does the same with whole pixels. Alternates stay as they are,
-    also one that has the very cells that are voted for.
+    weighs in earnest. ``labels.picks.label_masks`` does the same with whole pixels. Alternates stay as they
+    are, also one that has the very cells that are voted for.
 
     Args:
         labels: Of the choices.

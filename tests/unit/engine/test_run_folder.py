@@ -97,7 +97,7 @@ def test_a_run_of_a_version_without_a_setting_is_not_gone_on_with(tmp_path):
     path.write_text(json.dumps(values))
     with pytest.raises(CheckpointError) as error:
         check_run_folder(tmp_path, tiny_config(), found, resume=True)
-    assert error.value.problems == [
+    assert list(error.value.problems) == [
         f"model.supervision.{name}: the version that started it had no such setting"
         for name in ("exclusion", "overlap_temperature", "vote")
     ]
