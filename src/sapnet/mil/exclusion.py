@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sapnet.ops.masks import bags_at_a_time
 from sapnet.structures import ProposalBags
 
 _ROUNDS = 2
 """Beliefs about the other objects change with the penalties; they have settled after two rounds."""
 _BELIEF_EXPONENT = 2.0
 """A proposal is believed in proportion to its score to this power."""
-_CHUNK_ELEMENTS = 16_000_000
-"""Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
 
 
 @torch.no_grad()
@@ -40,9 +39,9 @@ def exclude_neighbours(
         ``(G, M)`` scores.
     """
     masks = bags.masks & bags.valid[:, :, None, None]
-    size = max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
     # Sums of booleans make a copy of eight times the size.
-    areas = torch.cat([some.flatten(2).sum(dim=2) for some in masks.split(size)]).clamp_min(1)
+    some_bags = masks.split(bags_at_a_time(masks))
+    areas = torch.cat([some.flatten(2).sum(dim=2) for some in some_bags]).clamp_min(1)
     penalised = scores
     for _ in range(_ROUNDS):
         belief = _belief(penalised, bags.valid)
@@ -64,7 +63,7 @@ def _covered(
     if len(flat) == 0:
         return density
     # Per click a map of where its object is expected, each object weighing 1 in all.
-    size = max(1, _CHUNK_ELEMENTS // max(1, flat[0].numel()))
+    size = bags_at_a_time(masks)
     parts = [
         torch.einsum("gmn,gm->gn", some.to(density.dtype), weights)
         for some, weights in zip(flat.split(size), density.split(size), strict=True)

@@ -16,14 +16,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sapnet.ops.masks import bags_at_a_time
 from sapnet.structures import ProposalBags
 
 _SMALLEST = 1e-12
 """Scores of a view below this count as this much, so that no view rules a proposal out alone."""
 _NEAR_COPY = 0.8
 """Two proposals of a bag that overlap this much (IoU) count as one in the sum over the bag."""
-_CHUNK_ELEMENTS = 16_000_000
-"""Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
 
 
 @torch.no_grad()
@@ -95,9 +94,8 @@ def bag_mask_iou(masks: Bool[Tensor, "G M h w"]) -> Float[Tensor, "G M M"]:
     Returns:
         ``(G, M, M)`` float32 overlaps in [0, 1]; 0 for two empty masks. Exact below 2**24 cells.
     """
-    cells = max(1, masks[:1].numel())
     parts = [masks.new_zeros((0, masks.shape[1], masks.shape[1]), dtype=torch.float32)]
-    for some in masks.flatten(2).split(max(1, _CHUNK_ELEMENTS // cells)):
+    for some in masks.flatten(2).split(bags_at_a_time(masks)):
         flat = some.float()
         areas = flat.sum(dim=2)
         intersection = flat @ flat.transpose(1, 2)

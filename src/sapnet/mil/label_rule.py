@@ -14,11 +14,9 @@ from torch import Tensor
 from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, vote_weights
 from sapnet.mil.selection import best_valid_index
-from sapnet.ops.masks import masks_to_boxes
+from sapnet.ops.masks import bags_at_a_time, masks_to_boxes
 from sapnet.structures import ProposalBags, PseudoLabels
 
-_CHUNK_ELEMENTS = 16_000_000
-"""Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
 _IN_EARNEST = 0.1
 """A proposal with this share of the largest weight of its bag weighs in earnest."""
 
@@ -121,7 +119,7 @@ def _voted(
     masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"]
 ) -> tuple[Bool[Tensor, "G h w"], Float[Tensor, "G M"]]:
     """Cells that more than half of the weight covers, and the number of cells of every proposal."""
-    size = max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
+    size = bags_at_a_time(masks)
     voted, areas = [masks.new_zeros((0, *masks.shape[2:]))], [votes[:0]]
     for some, weights in zip(masks.split(size), votes.split(size), strict=True):
         cells = some.to(votes.dtype)

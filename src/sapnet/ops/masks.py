@@ -10,6 +10,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+_CHUNK_ELEMENTS = 16_000_000
+"""Largest number of mask cells turned into floats at a time; bounds memory with 1,000 prompts."""
+
+
+def bags_at_a_time(masks: Bool[Tensor, "G M h w"]) -> int:
+    """Return how many bags of masks to turn into floats at a time.
+
+    Args:
+        masks: ``(G, M, h, w)`` boolean masks, all bags of the same size.
+
+    Returns:
+        At least 1.
+    """
+    return max(1, _CHUNK_ELEMENTS // max(1, masks[:1].numel()))
+
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
     """First occupied index and one past the last along the last axis; ``(0, 0)`` where none is."""

@@ -8,8 +8,8 @@ import torch
 from oracles import exclusion as oracle
 from oracles.random_bags import random_case
 from sapnet.data.loading import blank_batch
-from sapnet.mil import exclusion as module
 from sapnet.mil.exclusion import exclude_neighbours
+from sapnet.ops import masks as mask_operations
 
 
 def random_scores(seed, shape):
@@ -56,7 +56,7 @@ def test_clicks_are_taken_a_few_at_a_time(monkeypatch):
     case = random_case(4, num_prompts=7)
     scores, images = random_scores(4, case.bags.valid.shape), case.prompts.image_index
     whole = exclude_neighbours(scores, case.bags, images, weight=1.0)
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", 2 * case.bags.masks[0].numel())
+    monkeypatch.setattr(mask_operations, "_CHUNK_ELEMENTS", 2 * case.bags.masks[0].numel())
     torch.testing.assert_close(exclude_neighbours(scores, case.bags, images, weight=1.0), whole)
 
 

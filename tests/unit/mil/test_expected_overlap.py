@@ -7,8 +7,8 @@ import torch
 
 from oracles import expected_overlap as oracle
 from oracles.random_bags import random_case
-from sapnet.mil import expected_overlap as module
 from sapnet.mil.expected_overlap import bag_mask_iou, expected_overlap, mean_of_views
+from sapnet.ops import masks as mask_operations
 
 
 def random_scores(seed, shape):
@@ -42,7 +42,7 @@ def test_bags_are_compared_a_few_at_a_time(monkeypatch):
     case = random_case(3, num_prompts=7)
     masks = case.bags.masks & case.bags.valid[:, :, None, None]
     whole = bag_mask_iou(masks)
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", 2 * masks[0].numel())
+    monkeypatch.setattr(mask_operations, "_CHUNK_ELEMENTS", 2 * masks[0].numel())
     assert torch.equal(bag_mask_iou(masks), whole)
     assert bag_mask_iou(masks[:0]).shape == (0, 4, 4)
 

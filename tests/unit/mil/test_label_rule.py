@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from oracles import label_rule as oracle
 from oracles.random_bags import random_case
-from sapnet.mil import label_rule as module
 from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, vote_weights
 from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule, with_votes
 from sapnet.mil.pseudo_masks import map_to_masks
 from sapnet.mil.selection import best_valid_index, take_rows
+from sapnet.ops import masks as mask_operations
 from sapnet.structures import Selection
 
 
@@ -146,7 +146,7 @@ def test_prompts_are_taken_a_few_at_a_time(monkeypatch):
     choice = choose_by_rule(scores, case.bags, case.prompts.image_index, LabelRule(0.0, 0.5, vote=True))
     own = labels_of(case, choice.proposal_index, scores)
     whole = with_votes(own, choice.votes, case.bags, mask_stride=4)
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", 2 * case.bags.masks[0].numel())
+    monkeypatch.setattr(mask_operations, "_CHUNK_ELEMENTS", 2 * case.bags.masks[0].numel())
     parts = with_votes(own, choice.votes, case.bags, mask_stride=4)
     assert torch.equal(parts.masks, whole.masks)
     assert torch.equal(parts.boxes, whole.boxes)
