@@ -254,9 +254,17 @@ def _schedule(source: Source, config: Config) -> tuple[Row, ...]:
         rows += [
             replace(_TOP_SCORE, label=f"SAM-top1{words}", segmenter="fixed", longer=times, group=str(times)),
             Row(f"SAPNet{words}", segmenter="fixed", longer=times, group=str(times)),
+            *_end_to_end(times, words),
             replace(_TRUTH, label=f"{_TRUTH.label}{words}", longer=times, group=str(times)),
         ]
     return tuple(rows)
+
+
+def _end_to_end(times: int, words: str) -> tuple[Row, ...]:
+    """SAPNet as ``sapnet run`` trains it, with the shortest and the longest schedule: it takes the longest."""
+    if times not in (_LONGER[0], _LONGER[-1]):
+        return ()
+    return (Row(f"SAPNet, end to end{words}", "end-to-end", "end-to-end", longer=times, group=str(times)),)
 
 
 def _retrain(source: Source, config: Config) -> tuple[Row, ...]:
