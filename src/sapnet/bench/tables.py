@@ -261,7 +261,7 @@ def _schedule(source: Source, config: Config) -> tuple[Row, ...]:
 
 
 def _end_to_end(times: int, words: str) -> tuple[Row, ...]:
-    """SAPNet as ``sapnet run`` trains it, with the shortest and the longest schedule: it takes the longest."""
+    """SAPNet as ``sapnet run`` trains it, with the shortest and the longest schedule."""
     if times not in (_LONGER[0], _LONGER[-1]):
         return ()
     return (Row(f"SAPNet, end to end{words}", "end-to-end", "end-to-end", longer=times, group=str(times)),)
