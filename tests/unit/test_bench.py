@@ -12,7 +12,7 @@ from sapnet.bench.data import BenchData
 from sapnet.bench.forms import PAPER, SINGLE_MIL
 from sapnet.bench.kept import instances_digest, read_picks, write_picks
 from sapnet.bench.measuring import Bench, prepare
-from sapnet.bench.rows import SOURCES, Clicks, Row
+from sapnet.bench.rows import SOURCES, Clicks, Row, label_seeds
 from sapnet.bench.trainings import as_segmenter, with_fixed
 from sapnet.config import Config
 from sapnet.engine.session import TrainingData
@@ -80,6 +80,16 @@ def test_every_row_has_its_figures_by_seed(done, data):
     assert json.loads(place.read_text()) == content
 
 
+def test_labels_of_an_end_to_end_training_are_of_the_seeds_that_ap_has(done):
+    assert row_of(done[1], "end to end")["metrics"]["mask mIoU"]["seeds"] == [0]
+    labels = bench_tables(done[1])[0]
+    cells = {cells[0]: cells[1] for cells in labels["rows"]}
+    assert "seeds)" not in cells["end to end"]
+    row = next(row for row in ROWS if row.labels == "end-to-end")
+    assert [label_seeds(row, 3, count) for count in (0, 1, 2, 5)] == [1, 1, 2, 3]
+    assert label_seeds(ROWS[0], 3, 0) == 3
+
+
 def test_what_was_run_is_recorded(done, data):
     content = done[1]
     assert content["settings"]["data.max_proposals"] == 4
@@ -97,11 +107,11 @@ def test_what_was_run_is_recorded(done, data):
 
 def test_rows_that_teach_the_same_share_a_training(done):
     names = sorted(name.rpartition("-")[0] for name in trainings_of(done[0]))
-    # Both seeds of: the selection of `picks` and of the mined row (one), half the images, end to end;
-    # one seed of three segmenters on fixed labels.
+    # Both seeds of: the selection of `picks` and of the mined row (one), half the images; one seed of
+    # three segmenters on fixed labels and of what is trained end to end, labels or not.
     assert names == sorted(
         [f"selection-only-seed-{seed}" for seed in (0, 0, 1, 1)]
-        + [f"end-to-end-seed-{seed}" for seed in (0, 1)]
+        + ["end-to-end-seed-0"]
         + ["top-score-seed-0"] * 3
     )
 

@@ -1,6 +1,7 @@
 """docs/results.md: what is measured, what is not, and that it is the generator's."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,8 @@ def test_tables_say_what_is_simulated_missing_or_not_wanted(content):
     assert fewer[1][1].endswith("] (2 of 3 seeds)")
     precisions = {row[0]: dict(zip(segmenters["header"], row, strict=True)) for row in segmenters["rows"]}
     assert precisions["SAM-top1"]["AP"] == MISSING
-    assert precisions["SAPNet, two-stage"]["AP"] == "0.100 (1 of 2 seeds)"
-    assert precisions["full supervision"]["AP"] == "0.300 ± 0.141"
+    assert precisions["SAPNet, two-stage"]["AP"] == "0.1000 (1 of 2 seeds)"
+    assert precisions["full supervision"]["AP"] == "0.3000 ± 0.1414"
 
 
 def test_a_bench_without_segmenters_has_no_table_of_them(content):
@@ -112,6 +113,67 @@ def test_the_page_shows_measured_tables_and_the_commands_of_the_others(content, 
             assert f"### `{name}`, {data}" in page
             if (name, data, source) != ("stages", "street4", "simulated"):
                 assert f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3" in page
+
+
+def in_short(page):
+    """Its tables: first cells to the others."""
+    head = page.partition("## In short")[2].partition("## street4")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in head.splitlines() if "|" in line]
+    return [row for row in cells if row[0] and not row[0].startswith("---")]
+
+
+def test_the_head_puts_side_by_side_what_tables_say(content, tmp_path):
+    presets = [
+        results("SAM-top1", [[0.2, 0.4, 0.6]] * 2, labels="top-score"),
+        results("default", [[0.5, 0.4, 0.6], [0.6, 0.3, 0.9]]),
+    ]
+    tables = [content, {**content, "name": "presets", "rows": table_rows(presets)}]
+    mask_rcnn = [
+        results(f"Mask R-CNN on {what}", [], [0.1], labels=labels, segmenter="mask-rcnn")
+        for what, labels in (("SAPNet's labels", "selection"), ("SAM-top1", "top-score"))
+    ]
+    full = results("full supervision", [], [0.4], labels="truth", segmenter="mask-rcnn")
+    tables.append({**content, "name": "retrain", "rows": table_rows([*mask_rcnn, full])})
+    longer = [
+        results("SAPNet", [], [0.3], segmenter="fixed"),
+        results("SAPNet, 3 times as long", [], [0.3], segmenter="fixed", longer=3),
+        results("SAPNet, end to end, 3 times as long", [], [0.4], segmenter="end-to-end", longer=3),
+        results("truth", [], [0.4], labels="truth", segmenter="fixed"),
+        results("truth, 3 times as long", [], [0.5], labels="truth", segmenter="fixed", longer=3),
+    ]
+    tables.append({**content, "name": "schedule", "rows": table_rows(longer)})
+    for table in tables:
+        (tmp_path / committed_name(table)).write_text(json.dumps(table))
+    rows = in_short(results_page(tmp_path))
+    where = "street4, simulated SAM"
+    assert [where, "0.400 ± 0.000", "not measured", "0.550 ± 0.071", "not measured", "not measured"] in [
+        row[:6] for row in rows
+    ]
+    segmenters = [row[1:4] + row[6:7] for row in rows if row[0] == where and "SOLOv2" in row]
+    # The row of `schedule` that is as long as that of `stages` is the same training.
+    assert segmenters == [
+        ["SOLOv2", "8", "SAPNet, two-stage", "0.500"],
+        ["SOLOv2", "24", "SAPNet, two-stage", "0.600"],
+        ["SOLOv2", "24", "SAPNet, end to end", "0.800"],
+    ]
+    others = [row[3] for row in rows if "Mask R-CNN" in row]
+    assert others == ["SAPNet, two-stage", "SAM-top1"]
+
+
+def test_the_head_counts_figures_and_links_to_every_table(content, tmp_path):
+    (tmp_path / committed_name(content)).write_text(json.dumps(content))
+    page = results_page(tmp_path)
+    counts = {row[0].partition("]")[0][1:]: row[1:] for row in in_short(page) if row[0].startswith("[")}
+    assert len(counts) == sum(map(len, PLANNED.values()))
+    # Of the labels SAM-top1 and SAPNet in two of three seeds; AP of SAPNet in one seed, of full supervision
+    # in two.
+    assert counts["stages, street4, simulated SAM"] == ["4 of 17", "3 of 12"]
+    assert counts["stages, voc20, simulated SAM"] == ["0 of 17", "0 of 12"]
+    headings = [line.lstrip("# ").replace("`", "") for line in page.splitlines() if line.startswith("###")]
+    anchors = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings}
+    links = re.findall(r"\]\(#([^)]*)\)", page)
+    assert len(links) == len(counts)
+    assert set(links) <= anchors
 
 
 def test_every_experiment_is_planned():

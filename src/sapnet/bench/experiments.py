@@ -20,7 +20,7 @@ from sapnet.bench.kept import NotMeasured, instances_digest
 from sapnet.bench.measuring import Bench, label_figures, picks_of, prepare, segmenter_figures
 from sapnet.bench.paired import kept_image_sums
 from sapnet.bench.picked_kinds import picked_kinds
-from sapnet.bench.rows import SOURCES, Source
+from sapnet.bench.rows import SEGMENTER_SEEDS, SOURCES, Source, label_seeds
 from sapnet.bench.summary import RowResults, table_rows
 from sapnet.bench.tables import EXPERIMENTS
 from sapnet.bench.trainings import settings_that_matter
@@ -97,7 +97,7 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         results.append(RowResults(row, source))
         wanted = not options.only_kept and (not options.rows or row.label in options.rows)
         used = bench if wanted else replace(bench, kept_only=True)
-        for number in range(options.seeds):
+        for number in range(label_seeds(row, options.seeds, head["segmenter_seeds"])):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             if wanted:
                 _write(place, head, results)
@@ -153,7 +153,7 @@ def _head(name: str, bench: Bench, options: BenchOptions) -> dict[str, Any]:
     }
     environment = describe_environment(config, inputs={}, digests=digests)
     settings = {key: setting_of(config, key) for key in differences(config, Config())}
-    segmenter_seeds = min(2, options.seeds) if options.segmenter_seeds is None else options.segmenter_seeds
+    segmenter_seeds = SEGMENTER_SEEDS if options.segmenter_seeds is None else options.segmenter_seeds
     return {
         "format": FORMAT,
         "name": name,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sapnet.bench.bags import BAGS_NAME
 from sapnet.bench.meanings import MEANING
+from sapnet.bench.results_overview import overview
 from sapnet.bench.rows import Source
 from sapnet.bench.tables import EXPERIMENTS
 from sapnet.config import Config
@@ -66,7 +67,17 @@ def results_page(folder: Path) -> str:
     Raises:
         DataError: A file is no benchmark, or not the one that its name says.
     """
-    blocks = [_HEAD]
+    planned = [
+        (name, data, source, EXPERIMENTS[name](source, Config()))
+        for (data, source), names in PLANNED.items()
+        for name in names
+    ]
+    contents = {
+        (name, data, source): _read(path)
+        for name, data, source, _ in planned
+        if (path := folder / f"{name}-{data}-{source}.json").exists()
+    }
+    blocks = [_HEAD, overview(contents, planned, _NAMES)]
     for (data, source), names in PLANNED.items():
         blocks.append(f"## {data}, {_NAMES[source]}\n")
         blocks += [_experiment(folder, name, data, source) for name in names]

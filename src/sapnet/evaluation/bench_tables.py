@@ -12,12 +12,14 @@ NOT_WANTED = "\N{EN DASH}"
 _OVERLAP = "mask mIoU"
 _ALWAYS = (_OVERLAP, "share closed", "box mIoU", "Gap")
 _PRECISIONS = ("AP", "AP50", "AP75", "AP of full", "AP50 of full")
+_DIGITS = dict.fromkeys(_PRECISIONS[:3], 4)
+"""Decimals of figures that differ by less than a thousandth from row to row."""
 _SIZES = ("small", "medium", "large")
 _KINDS = ("part", "whole", "group")
 _NOTE = (
     "Mean over seeds ± sample deviation. Differences are paired (same seeds, same images), with the interval "
     "of 95 % of 10,000 bootstrap draws of the images. Share closed: of the distance from the highest "
-    "proposer score to the best proposal."
+    "proposer score to the best proposal. Labels of rows trained end to end are of the seeds that AP is of."
 )
 
 
@@ -41,25 +43,41 @@ def bench_tables(
     rows = planned or [(label, row["segmenter"] != "none") for label, row in measured.items()]
     words = ", simulated proposals" if content["simulated"] else f", proposals: {content['source']}"
     title = f"{content['name']} on {content['data']}{words}"
-    seeds = len(content["seeds"])
-    labels = [[label, *(_cell(measured.get(label), name, seeds) for name in _ALWAYS)] for label, _ in rows]
-    sizes = [[label, *(_cell(measured.get(label), name, seeds) for name in _SIZES)] for label, _ in rows]
+
+    def figures(names: Sequence[str]) -> list[list[str]]:
+        return [
+            [label, *(cell(measured.get(label), name, seeds_of(content, label)) for name in names)]
+            for label, _ in rows
+        ]
+
     tables: list[Table] = [
-        _table(f"Labels, {title}", ["", *_ALWAYS], labels, _NOTE),
-        _table(f"Mask mIoU of the labels by size, {title}", ["", *_SIZES], sizes),
+        _table(f"Labels, {title}", ["", *_ALWAYS], figures(_ALWAYS), _NOTE),
+        _table(f"Mask mIoU of the labels by size, {title}", ["", *_SIZES], figures(_SIZES)),
         _table(
             f"Differences of the labels' mask mIoU, {title}",
             ["", "to the row above", "to the first row"],
-            [[label, *_differences(measured.get(label), seeds)] for label, _ in rows],
+            [[label, *_differences(measured.get(label), seeds_of(content, label))] for label, _ in rows],
         ),
     ]
     if any(kind in row["metrics"] for row in measured.values() for kind in _KINDS):
-        kinds = [[label, *(_cell(measured.get(label), name, seeds) for name in _KINDS)] for label, _ in rows]
-        tables.append(_table(f"What was picked, share of the picks, {title}", ["", *_KINDS], kinds))
+        tables.append(_table(f"What was picked, share of the picks, {title}", ["", *_KINDS], figures(_KINDS)))
     wanted = [label for label, with_precision in rows if with_precision]
     if wanted and content["segmenter_seeds"]:
         tables.append(_segmenters(wanted, measured, content, title))
     return tables
+
+
+def seeds_of(content: Mapping[str, Any], label: str) -> int:
+    """Return with how many seeds the labels of a row are to be measured.
+
+    Args:
+        content: Of a ``bench.json``.
+        label: Of the row.
+    """
+    rows = (row for row in content["rows"] if row["label"] == label)
+    trained_whole = any(row["labels"] == "end-to-end" for row in rows)
+    seeds = len(content["seeds"])
+    return min(seeds, max(1, content["segmenter_seeds"])) if trained_whole else seeds
 
 
 def _segmenters(
@@ -70,7 +88,7 @@ def _segmenters(
     cells = [
         [
             label,
-            *(_cell(measured.get(label), name, content["segmenter_seeds"], MISSING) for name in names),
+            *(cell(measured.get(label), name, content["segmenter_seeds"], MISSING) for name in names),
             _precision_difference(measured.get(label)),
         ]
         for label in wanted
@@ -84,15 +102,23 @@ def _table(caption: str, header: list[str], rows: list[list[str]], note: str = "
     return {"caption": caption, "header": header, "rows": rows, "note": note}
 
 
-def _cell(row: Mapping[str, Any] | None, name: str, seeds: int, absent: str = NOT_WANTED) -> str:
-    """Mean and spread; the number of seeds where it is not that of the table."""
+def cell(row: Mapping[str, Any] | None, name: str, seeds: int, absent: str = NOT_WANTED) -> str:
+    """Return mean and spread, and the number of seeds where it is not that of the table.
+
+    Args:
+        row: Of a ``bench.json``; None: not measured.
+        name: Of the figure.
+        seeds: How many are wanted.
+        absent: What stands for a figure that the row has not.
+    """
     if row is None:
         return MISSING
     found = row["metrics"].get(name)
     if found is None or found["mean"] is None:
         return absent
     count = len(found["values"])
-    words = f"{found['mean']:.3f}" + (f" ± {found['spread']:.3f}" if count > 1 else "")
+    digits = _DIGITS.get(name, 3)
+    words = f"{found['mean']:.{digits}f}" + (f" ± {found['spread']:.{digits}f}" if count > 1 else "")
     return _of_seeds(words, count, seeds)
 
 
@@ -120,4 +146,4 @@ def _precision_difference(row: Mapping[str, Any] | None) -> str:
     found = row["differences"].get("first", {}).get("AP")
     if found is None:
         return NOT_WANTED
-    return f"{found['mean']:+.3f}" + (f" ± {found['spread']:.3f}" if len(found["values"]) > 1 else "")
+    return f"{found['mean']:+.4f}" + (f" ± {found['spread']:.4f}" if len(found["values"]) > 1 else "")
