@@ -23,6 +23,21 @@ def voted_label(masks, votes):
     return voted if voted and len(voted) >= smallest / 2 else None
 
 
+def promised(label, masks, belief):
+    """Expected overlap of a label with the object, which is proposal j with probability ``belief[j]``.
+
+    Args:
+        label: A set of cells.
+        masks: One set of cells per proposal of a bag.
+        belief: One number per proposal.
+    """
+    total = 0.0
+    for mask, share in zip(masks, belief, strict=True):
+        either = len(label | mask)
+        total += share * len(label & mask) / either if either else 0.0
+    return total
+
+
 def bounds(cells, stride):
     """Box around some cells, in input pixels."""
     rows, columns = [y for y, _ in cells], [x for _, x in cells]

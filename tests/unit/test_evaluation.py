@@ -8,6 +8,7 @@ import pytest
 from oracles.evaluation import box_iou, mask_iou, tight_box
 from sapnet.errors import DataError
 from sapnet.evaluation import evaluate_coco, evaluate_labels, evaluate_voc
+from sapnet.evaluation.label_scores import score_figures
 from sapnet.evaluation.matching import (
     best_of_groups,
     covers_points,
@@ -167,6 +168,44 @@ def test_labels_are_matched_by_id_and_missing_ones_count_as_zero():
     )
     assert rows == {4: pytest.approx(1 / 3, abs=1e-6), 0: 1.0, 6: 0.0}
     json.dumps(figures, allow_nan=False)
+
+
+def test_scores_are_compared_with_overlaps_in_five_parts():
+    objects = [thing(number, square(0, 0, 10)) for number in range(1, 13)]
+    found = [
+        {**thing(number, rectangle(SIZE, 0, 0, 10, min(10, number))), "score": number / 20}
+        for number in range(1, 12)
+    ]
+    found.append(thing(12, square(0, 0)))  # without a score
+    figures = evaluate_labels(labels_of(found), instance_set(SIZE, [7], objects))["by_score"]
+    assert [part["labels"] for part in figures["fifths"]] == [3, 2, 2, 2, 2]
+    first, *_, last = figures["fifths"]
+    assert (first["lowest_score"], first["highest_score"]) == (0.05, 0.15)
+    assert first["mask_miou"] == pytest.approx(0.2)
+    assert first["at_least_half"] == 0.0
+    assert figures["fifths"][2]["at_least_half"] == 1.0
+    assert last["mask_miou"] == pytest.approx(1.0)
+    # Ranks 0 to 10, but for the last two overlaps, which are equal.
+    assert figures["rank_correlation"] == pytest.approx(spearman([*range(10), 10], [*range(9), 9.5, 9.5]))
+
+
+def spearman(first, second):
+    """Correlation of ranks, with loops."""
+    means = [sum(values) / len(values) for values in (first, second)]
+    shared = sum((a - means[0]) * (b - means[1]) for a, b in zip(first, second, strict=True))
+    squares = [
+        sum((value - mean) ** 2 for value in values)
+        for values, mean in zip((first, second), means, strict=True)
+    ]
+    return shared / (squares[0] * squares[1]) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "overlaps"), [([], []), ([0.5], [0.5]), ([0.5, 0.5], [0.1, 0.9]), ([0.1, 0.9], [0.5, 0.5])]
+)
+def test_where_nothing_can_be_compared_there_is_no_correlation(scores, overlaps):
+    found = score_figures(np.array(scores, dtype=float), np.array(overlaps, dtype=float))
+    assert found == {"rank_correlation": None, "fifths": []}
 
 
 def test_only_images_that_the_label_file_lists_are_judged():

@@ -97,6 +97,18 @@ def test_every_picture_has_words_and_every_table_a_caption_and_scopes(document):
     assert page.all("html") == [{"lang": "en"}]
 
 
+def test_labels_by_score_say_whether_sorting_helps(document):
+    tables = re.findall(r"<table.*?</table>", document, flags=re.DOTALL)
+    (parts,) = [found for found in tables if "five equal parts" in found]
+    rows = re.findall(r"<tr>(.*?)</tr>", parts, flags=re.DOTALL)[1:]
+    # Five labels, one in each part: a part of 4 x 4 of the object's 10 x 10 pixels, the object, the group ...
+    shown = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
+    assert [cells[0] for cells in shown] == [f"{0.2 + 0.1 * k:.3f} to {0.2 + 0.1 * k:.3f}" for k in range(5)]
+    assert [cells[1] for cells in shown] == ["1"] * 5
+    assert [cells[2] for cells in shown][:2] == ["16.0", "100.0"]
+    assert "Rank correlation of score and IoU" in document
+
+
 def test_text_of_users_is_escaped(document):
     assert NASTY not in document
     assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in document

@@ -24,6 +24,7 @@ from sapnet.evaluation.bag_picks import (
     measure_bags,
     measure_pick,
 )
+from sapnet.evaluation.label_scores import score_figures
 from sapnet.evaluation.label_table import Label, read_labels, recorded_limit
 from sapnet.evaluation.matching import SIZE_NAMES, compactness, size_index, to_rles
 from sapnet.evaluation.predictions import image_sizes, load_ground_truth, read_json
@@ -56,10 +57,10 @@ def evaluate_labels(
         ``largest_alone`` and ``oracle``: ``{"mask_miou": {"all", "small", "medium", "large"},
         "box_miou": {...}, "gap"}``; ``gap_threshold`` (T_rv) and ``gap_objects`` of eq. 10;
         ``share_closed``, the share of the distance from top_score to oracle that the labels closed;
-        ``per_class`` (name to ``objects`` and the mask mIoU of every pick); ``per_object``, columns
-        of equal length by object: ``annotation_id, image_id, category_id, area, size, labelled,
-        score`` and the mask and box IoU of every pick (``selected_iou``, ``selected_box_iou``, ...).
-        Figures without anything to measure are None.
+        ``by_score`` (``label_scores.score_figures``); ``per_class`` (name to ``objects`` and the mask mIoU
+        of every pick); ``per_object``, columns of equal length by object: ``annotation_id, image_id,
+        category_id, area, size, labelled, score`` and the mask and box IoU of every pick (``selected_iou``,
+        ``selected_box_iou``, ...). Figures without anything to measure are None.
 
     Raises:
         DataError: A file is wrong, or no label belongs to an object of the ground truth.
@@ -72,23 +73,23 @@ def evaluate_labels(
     ids = objects.annotation_ids.tolist()
     place = {annotation_id: row for row, annotation_id in enumerate(ids)}
     labelled = [annotation_id for annotation_id in table if annotation_id in place]
-    unknown = sorted(set(table) - set(labelled))
     if table and not labelled:
         raise DataError(subject, ["no label belongs to an object of the ground truth: their ids differ"])
     rows = np.array([place[annotation_id] for annotation_id in labelled], dtype=np.int64)
-    chosen = [table[annotation_id].mask for annotation_id in labelled]
     limit = recorded_limit(content, subject) if max_proposals is None else max_proposals
     bags = None if store is None else measure_bags(store, objects, max_proposals=limit)
-    picks = {SELECTED: measure_pick(chosen, objects, rows), **(bags.picks if bags is not None else {})}
+    selected = measure_pick([table[item].mask for item in labelled], objects, rows)
+    picks = {SELECTED: selected, **(bags.picks if bags is not None else {})}
     sizes = size_index(np.asarray(ground_truth.areas, dtype=np.float64)[judged])
     counts = np.bincount(sizes, minlength=len(SIZE_NAMES)).tolist()
     return {
         "objects": len(ids),
         "sizes": dict(zip(SIZE_NAMES, counts, strict=True)),
         "missing": [annotation_id for annotation_id in ids if annotation_id not in table],
-        "unknown": unknown,
+        "unknown": sorted(set(table) - set(labelled)),
         "left_out": int(_left_out(ground_truth).sum()),
         **_pick_figures(picks, bags, objects, sizes),
+        "by_score": _by_score(table, ids, selected),
         "per_class": _per_class(picks, objects, ground_truth),
         "per_object": _per_object(picks, objects, ground_truth, judged, table),
     }
@@ -177,6 +178,17 @@ def _pick_figures(
     figures["share_closed"] = share
     figures["proposals_per_object"] = None if bags is None else _mean(bags.num_proposals)
     return figures
+
+
+def _by_score(table: Mapping[int, Label], ids: list[int], pick: PickQuality) -> dict[str, Any]:
+    """Of the objects whose labels have a score."""
+    scored = [
+        (row, label.score)
+        for row, item in enumerate(ids)
+        if (label := table.get(item)) is not None and label.score is not None
+    ]
+    rows = np.array([row for row, _ in scored], dtype=np.int64)
+    return score_figures(np.array([score for _, score in scored], dtype=np.float64), pick.mask_iou[rows])
 
 
 def _by_size(values: ndarray, sizes: ndarray) -> dict[str, float | None]:

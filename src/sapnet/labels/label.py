@@ -136,10 +136,10 @@ def label_document(
             the rules without a model are measured on the same ones.
 
     Returns:
-        A COCO document: every annotation has the click's id, ``score``, ``point``, ``proposal``
-        (index in the bag of the proposal that was picked), its ``prompt_kind`` and ``proposer_score``, and
-        ``voted``: whether a vote gave the label other pixels than the proposal's. Clicks without any
-        proposal are listed under ``unlabelled``.
+        A COCO document: every annotation has the click's id, ``score`` (the overlap with the object that
+        the label promises, in [0, 1]), ``point``, ``proposal`` (index in the bag of the proposal that was
+        picked), its ``prompt_kind`` and ``proposer_score``, and ``voted``: whether a vote gave the label
+        other pixels than the proposal's. Clicks without any proposal are listed under ``unlabelled``.
     """
     parts, _ = label_parts(points, store, picks, max_proposals=max_proposals)
     return {name: list(part) if isinstance(part, Iterator) else part for name, part in parts.items()}

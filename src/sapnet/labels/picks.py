@@ -21,7 +21,7 @@ class Pick(NamedTuple):
     proposal: int
     """Index into the bag, best proposer score first; -1: none."""
     score: float
-    """In [0, 1]."""
+    """Overlap with the object that the label promises, in [0, 1]; 1 where a rule picked."""
     votes: tuple[float, ...] = ()
     """Weight of every proposal of the bag in a vote over pixels, 0 at the end where the bag is short;
     empty: the label is the mask of the proposal."""

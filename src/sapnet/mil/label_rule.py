@@ -49,16 +49,18 @@ class Choice:
     """Index into the bag; -1 for an empty bag."""
     scores: Float[Tensor, "G M"]
     """Final scores after exclusion, which weigh in the choice."""
-    votes: Float[Tensor, "G M"] | None
-    """Weight of every proposal in a vote over pixels, adding up to 1 in a bag that is not empty; None
-    without a vote."""
+    belief: Float[Tensor, "G M"]
+    """How much every proposal is believed to be the object, adding up to 1 in a bag that is not empty:
+    proportional to the score, or to ``score^(1/t)`` with a temperature t."""
+    is_vote: bool
+    """Whether the belief votes over pixels."""
 
 
 @torch.no_grad()
 def choose_by_rule(
     scores: Float[Tensor, "G M"], bags: ProposalBags, image_index: Int[Tensor, " G"], rule: LabelRule
 ) -> Choice:
-    """Choose a proposal, or weights of a vote, for every click.
+    """Choose a proposal for every click, and say how much is believed in each.
 
     Args:
         scores: ``(G, M)`` final scores of the proposals, not negative.
@@ -71,12 +73,11 @@ def choose_by_rule(
     """
     if rule.exclusion > 0:
         scores = exclude_neighbours(scores, bags, image_index, weight=rule.exclusion)
-    ranking, votes = scores, None
-    if rule.overlap_temperature > 0:
-        ranking = expected_overlap(scores, bags, temperature=rule.overlap_temperature)
-        if rule.vote:
-            votes = vote_weights(scores, bags.valid, temperature=rule.overlap_temperature)
-    return Choice(best_valid_index(ranking, bags.valid), scores, votes)
+    temperature = rule.overlap_temperature
+    ranking = expected_overlap(scores, bags, temperature=temperature) if temperature > 0 else scores
+    belief = vote_weights(scores, bags.valid, temperature=temperature if temperature > 0 else 1.0)
+    index = best_valid_index(ranking, bags.valid)
+    return Choice(index, scores, belief, is_vote=rule.vote and temperature > 0)
 
 
 @torch.no_grad()
@@ -100,19 +101,61 @@ def with_votes(
         Pseudo labels whose first masks are the cells that more than half of the weight covers, with the
         bounds of those cells as boxes.
     """
-    if votes.shape[1] == 0:
-        return labels
-    voted, areas = _voted(bags.masks, votes)
-    earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))
-    smallest = areas.masked_fill(~earnest, torch.inf).amin(dim=1)
-    cells = voted.flatten(1).sum(dim=1)
-    usable = labels.mask_valid[:, 0] & (cells > 0) & (cells >= smallest / 2)
+    voted, usable = voted_masks(labels.masks[:, 0], votes, bags)
+    usable &= labels.mask_valid[:, 0]
     masks = labels.masks.clone()
     masks[:, 0] = torch.where(usable[:, None, None], voted, masks[:, 0])
     boxes = torch.where(
         usable[:, None], masks_to_boxes(voted, stride=mask_stride).to(labels.boxes), labels.boxes
     )
     return replace(labels, masks=masks, boxes=boxes)
+
+
+@torch.no_grad()
+def voted_masks(
+    own: Bool[Tensor, "G h w"], votes: Float[Tensor, "G M"], bags: ProposalBags
+) -> tuple[Bool[Tensor, "G h w"], Bool[Tensor, " G"]]:
+    """Return the cells that a vote gives every click, and to which clicks it gives any.
+
+    Args:
+        own: Masks of the picks, which stay where the vote leaves nothing or a shared sliver.
+        votes: ``(G, M)`` weights, adding up to 1 in a bag that is not empty.
+        bags: The proposals that vote.
+    """
+    if votes.shape[1] == 0:
+        return own, own.new_zeros(len(own))
+    voted, areas = _voted(bags.masks, votes)
+    earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))
+    smallest = areas.masked_fill(~earnest, torch.inf).amin(dim=1)
+    cells = voted.flatten(1).sum(dim=1)
+    usable = (cells > 0) & (cells >= smallest / 2)
+    return torch.where(usable[:, None, None], voted, own), usable
+
+
+@torch.no_grad()
+def promised_overlap(
+    masks: Bool[Tensor, "G h w"], belief: Float[Tensor, "G M"], bags: ProposalBags
+) -> Float[Tensor, " G"]:
+    """Overlap with the object that a label promises: ``sum_j b_j IoU(label, j)``.
+
+    Args:
+        masks: ``(G, h, w)`` one label per click.
+        belief: ``(G, M)`` how much proposal j is believed to be the object, adding up to 1.
+        bags: The proposals.
+
+    Returns:
+        Expected intersections over union in [0, 1]; 0 of an empty label.
+    """
+    size = bags_at_a_time(bags.masks)
+    promised = [belief.new_zeros(0)]
+    for label, some, weights in zip(
+        masks.split(size), bags.masks.split(size), belief.split(size), strict=True
+    ):
+        cells, proposals = label.flatten(1).to(belief.dtype), some.flatten(2).to(belief.dtype)
+        shared = torch.einsum("gmp,gp->gm", proposals, cells)
+        union = proposals.sum(dim=2) + cells.sum(dim=1, keepdim=True) - shared
+        promised.append((weights * shared / union.clamp_min(1)).sum(dim=1))
+    return torch.cat(promised)
 
 
 def _voted(

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from sapnet.losses.segmentation import SegmentationSums
 from sapnet.mil.agreement import segmenter_agreement
 from sapnet.mil.expected_overlap import mean_of_views
-from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule, with_votes
+from sapnet.mil.label_rule import (
+    PAPER_RULE,
+    LabelRule,
+    choose_by_rule,
+    promised_overlap,
+    voted_masks,
+    with_votes,
+)
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.models.backbone import Backbone
 from sapnet.models.frozen_features import FeatureKeeper, frozen_features
@@ -44,7 +51,7 @@ class Picks:
     proposal_index: Int[Tensor, " G"]
     """Index into the bag; -1 for an empty bag."""
     scores: Float[Tensor, " G"]
-    """The pick's share of the bag's final scores, in [0, 1]."""
+    """Overlap with the object that the label promises, in [0, 1] (``mil.label_rule.promised_overlap``)."""
     votes: Float[Tensor, "G M"] | None = None
     """Weight of every proposal in a vote over the label's pixels, adding up to 1 in a bag that is not
     empty; None where the label is the pick's mask."""
@@ -170,10 +177,11 @@ class SapNet(nn.Module):
         choice = choose_by_rule(ranking, batch.bags, batch.prompts.image_index, rule)
         if others or not rule.is_highest_score:
             index = choice.proposal_index
-        ranking = choice.scores
-        chosen = take_rows(ranking, index, absent=0.0)
-        share = chosen / ranking.masked_fill(~batch.bags.valid, 0.0).sum(dim=1).clamp_min(1e-12)
-        return Picks(proposal_index=index, scores=share, votes=choice.votes)
+        masks = take_rows(batch.bags.masks, index, absent=False)
+        if choice.is_vote:
+            masks, _ = voted_masks(masks, choice.belief, batch.bags)
+        promised = promised_overlap(masks, choice.belief, batch.bags)
+        return Picks(index, promised, choice.belief if choice.is_vote else None)
 
     def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""
@@ -208,10 +216,10 @@ class SapNet(nn.Module):
         choice = choose_by_rule(ranking, bags, prompts.image_index, self.supervision_rule)
         picks = _selection(choice.proposal_index, choice.scores, picks.guidance, bags)
         labels = self.map_to_masks(picks, bags, choice.scores, prompts)
-        if choice.votes is None:
+        if not choice.is_vote:
             return labels
         stride = batch.images.shape[-1] // bags.masks.shape[-1]
-        return with_votes(labels, choice.votes, bags, mask_stride=stride)
+        return with_votes(labels, choice.belief, bags, mask_stride=stride)
 
     def _final(
         self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch

@@ -85,6 +85,23 @@ def _validation_cards(run: RunContents) -> list[Markup]:
     ]
 
 
+def _by_score(figures: Mapping[str, Any], run: RunContents) -> Markup:
+    """Whether sorting by score shows doubtful labels first."""
+    rows = [
+        [
+            f"{_decimal(part['lowest_score'])} to {_decimal(part['highest_score'])}",
+            part["labels"],
+            percent(part["mask_miou"]),
+            percent(part["at_least_half"]),
+        ]
+        for part in figures["fifths"]
+    ]
+    note = f"Rank correlation of score and IoU: {_decimal(figures['rank_correlation'])}."
+    header = ["Score", "Labels", "Mask mIoU", "IoU at least 0.5"]
+    title = f"Labels in five equal parts by their score, percent, {run.proposal_words}"
+    return table(title, header, rows, note=f"{note} The lowest scores are the first worth a look.")
+
+
 def label_section(run: RunContents) -> Markup | None:
     """Return the quality of the labels by size and class; None without figures."""
     figures = run.label_figures
@@ -108,6 +125,8 @@ def label_section(run: RunContents) -> Markup | None:
         parts.append(
             table(f"Gap (eq. 10 of the paper), {run.proposal_words}", ["Pick", "Gap"], rows, note=note)
         )
+    if (figures.get("by_score") or {}).get("fifths"):
+        parts.append(_by_score(figures["by_score"], run))
     if figures.get("per_class"):
         header = ["Class", "Objects", *(_SHORT_NAMES[pick] for pick in picks)]
         rows = [

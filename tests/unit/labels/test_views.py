@@ -15,8 +15,8 @@ from sapnet.data.views import ImageViews
 from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.errors import DataError
 from sapnet.labels.label import pick_proposals
-from sapnet.mil.label_rule import LabelRule
-from sapnet.mil.selection import best_valid_index
+from sapnet.mil.label_rule import LabelRule, promised_overlap
+from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.proposals.store import ProposalStore
 from training_builders import network_that_tells_apart, tiny_config, write_tiny_data
 
@@ -86,10 +86,13 @@ def test_one_view_at_temperature_zero_labels_with_the_branch_s_own_pick(tiny):
         batch = batch_of(view, row)
         picks, ranking = case.network._ranked(batch, use_segmenter=True)
         shares = ranking / ranking.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        masks = take_rows(batch.bags.masks, picks.proposal_index, absent=False)
+        scores = promised_overlap(masks, shares, batch.bags)
         for click, annotation_id in enumerate(batch.prompts.annotation_ids.tolist()):
             index = int(picks.proposal_index[click])
             assert found[annotation_id][0] == index
-            assert found[annotation_id][1] == pytest.approx(float(shares[click, index]) if index >= 0 else 0)
+            assert found[annotation_id][1] == pytest.approx(float(scores[click]), abs=1e-6)
+            assert (found[annotation_id][1] > 0) == (index >= 0)
 
 
 def test_a_mined_pick_is_the_label_by_the_paper_s_rule_alone(tmp_path):
@@ -171,8 +174,14 @@ def test_votes_weigh_as_the_temperature_says(tiny):
 def test_without_a_vote_the_picks_are_the_same_and_carry_no_votes(tiny):
     voted, plain = (trained(vote=vote) for vote in (True, False))
     found, other = (choose(one.network, tiny, one.config, options=QUIET) for one in (voted, plain))
-    assert {key: pick[:2] for key, pick in found.items()} == {key: pick[:2] for key, pick in other.items()}
+    assert {key: pick.proposal for key, pick in found.items()} == {
+        key: pick.proposal for key, pick in other.items()
+    }
     assert {pick.votes for pick in other.values()} == {()}
+    # Another mask promises another overlap.
+    unvoted = [key for key, pick in found.items() if not pick.votes]
+    assert 0 < len(unvoted) < len(found)
+    assert all(found[key].score == other[key].score for key in unvoted)
 
 
 def test_every_click_is_labelled_once_from_all_views(tiny):

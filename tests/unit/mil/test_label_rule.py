@@ -9,7 +9,14 @@ from oracles import label_rule as oracle
 from oracles.random_bags import random_case
 from sapnet.mil.exclusion import exclude_neighbours
 from sapnet.mil.expected_overlap import expected_overlap, vote_weights
-from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule, with_votes
+from sapnet.mil.label_rule import (
+    PAPER_RULE,
+    LabelRule,
+    choose_by_rule,
+    promised_overlap,
+    voted_masks,
+    with_votes,
+)
 from sapnet.mil.pseudo_masks import map_to_masks
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.ops import masks as mask_operations
@@ -54,6 +61,34 @@ def test_voted_labels_equal_the_loop(seed, num_prompts, num_proposals, sharpness
         else:
             assert cells_of(found.masks[g, 0]) == expected
             assert found.boxes[g].tolist() == oracle.bounds(expected, 4)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), num_prompts=st.integers(0, 5), num_proposals=st.integers(1, 6))
+def test_promised_overlaps_equal_the_loop(seed, num_prompts, num_proposals):
+    case = random_case(seed, num_prompts=num_prompts, num_proposals=num_proposals)
+    case.bags.masks[torch.rand(num_prompts, num_proposals) < 0.2] = False
+    belief = torch.rand(num_prompts, num_proposals, dtype=torch.float64).softmax(dim=1)
+    labels = case.bags.masks[:, 0]
+    if num_prompts:
+        labels, _ = voted_masks(labels, belief, case.bags)
+    found = promised_overlap(labels, belief, case.bags)
+    assert ((found >= 0) & (found <= 1)).all()
+    for g in range(num_prompts):
+        bag = [cells_of(mask) for mask in case.bags.masks[g]]
+        expected = oracle.promised(cells_of(labels[g]), bag, belief[g].tolist())
+        assert found[g].item() == pytest.approx(expected)
+
+
+def test_what_is_believed_to_be_one_mask_promises_that_overlap():
+    case = nested(2, 4, 8)
+    belief = torch.tensor([[0.0, 0.75, 0.25]])
+    promised = [promised_overlap(mask[None], belief, case.bags).item() for mask in case.bags.masks[0]]
+    # Areas 4, 16 and 64, each inside the next.
+    expected = [0.75 * 4 / 16 + 0.25 * 4 / 64, 0.75 + 0.25 * 16 / 64, 0.75 * 16 / 64 + 0.25]
+    assert promised == pytest.approx(expected)
+    nothing = torch.zeros_like(case.bags.masks[:, 0])
+    assert promised_overlap(nothing, belief, case.bags).item() == 0
 
 
 def nested(part, whole, group, size=12):
@@ -118,13 +153,16 @@ def test_a_rule_is_its_parts_one_after_the_other(seed, exclusion, temperature):
     if exclusion:
         expected = exclude_neighbours(scores, case.bags, images, weight=exclusion)
     assert torch.equal(choice.scores, expected)
-    ranking, votes = expected, None
+    ranking = expected
     if temperature:
         ranking = expected_overlap(expected, case.bags, temperature=temperature)
-        votes = vote_weights(expected, case.bags.valid, temperature=temperature)
     assert torch.equal(choice.proposal_index, best_valid_index(ranking, case.bags.valid))
-    assert (choice.votes is None) == (votes is None)
-    assert votes is None or torch.equal(choice.votes, votes)
+    assert choice.is_vote is (temperature > 0)
+    belief = vote_weights(expected, case.bags.valid, temperature=temperature or 1.0)
+    assert torch.equal(choice.belief, belief)
+    if not temperature:
+        shares = expected.masked_fill(~case.bags.valid, 0.0)
+        torch.testing.assert_close(belief, shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12))
 
 
 @pytest.mark.parametrize(
@@ -145,11 +183,13 @@ def test_prompts_are_taken_a_few_at_a_time(monkeypatch):
     scores = torch.rand(case.bags.valid.shape)
     choice = choose_by_rule(scores, case.bags, case.prompts.image_index, LabelRule(0.0, 0.5, vote=True))
     own = labels_of(case, choice.proposal_index, scores)
-    whole = with_votes(own, choice.votes, case.bags, mask_stride=4)
+    whole = with_votes(own, choice.belief, case.bags, mask_stride=4)
+    promised = promised_overlap(whole.masks[:, 0], choice.belief, case.bags)
     monkeypatch.setattr(mask_operations, "_CHUNK_ELEMENTS", 2 * case.bags.masks[0].numel())
-    parts = with_votes(own, choice.votes, case.bags, mask_stride=4)
+    parts = with_votes(own, choice.belief, case.bags, mask_stride=4)
     assert torch.equal(parts.masks, whole.masks)
     assert torch.equal(parts.boxes, whole.boxes)
+    assert torch.equal(promised_overlap(whole.masks[:, 0], choice.belief, case.bags), promised)
 
 
 @pytest.mark.parametrize("count", [4, 20, 22, 36])
@@ -172,5 +212,6 @@ def test_no_prompts_no_proposals_and_many_prompts_are_legal():
         assert choice.proposal_index.shape == (prompts,)
         assert (choice.proposal_index >= 0).any().item() == (prompts > 0 and proposals > 0)
         own = labels_of(case, choice.proposal_index, choice.scores)
-        voted = with_votes(own, choice.votes, case.bags, mask_stride=4)
+        voted = with_votes(own, choice.belief, case.bags, mask_stride=4)
         assert torch.equal(voted.mask_valid, own.mask_valid)
+        assert promised_overlap(voted.masks[:, 0], choice.belief, case.bags).shape == (prompts,)

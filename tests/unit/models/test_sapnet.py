@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from oracles.label_rule import promised, voted_label
 from sapnet.build import build_dataset, build_total_loss
 from sapnet.data.annotations import load_points
 from sapnet.data.collate import collate
 from sapnet.data.loading import blank_batch
+from sapnet.mil.label_rule import PAPER_RULE, LabelRule, choose_by_rule
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.proposals.store import ProposalStore
 from sapnet.structures import LossSums
@@ -126,6 +128,22 @@ def test_every_switch_runs_and_changes_what_it_should(crowded, name):
     for item in changed:
         assert not torch.equal(getattr(found, item), getattr(plain, item)), item
     switched.network.pick(switched.batch)
+
+
+@pytest.mark.parametrize("rule", [PAPER_RULE, LabelRule(0.25, 0.5), LabelRule(0.25, 0.5, vote=True)])
+def test_the_score_of_a_pick_is_the_overlap_that_its_label_promises(crowded, rule):
+    case = setting(crowded, 0, 1)
+    bags = case.batch.bags
+    found = case.network.pick(case.batch, rule=rule)
+    _, ranking = case.network._ranked(case.batch, use_segmenter=True)
+    belief = choose_by_rule(ranking, bags, case.batch.prompts.image_index, rule).belief
+    for g, index in enumerate(found.proposal_index.tolist()):
+        masks = [{tuple(cell) for cell in mask.nonzero().tolist()} for mask in bags.masks[g]]
+        label = masks[index]
+        if rule.vote:
+            label = voted_label(masks, belief[g].tolist()) or label
+        expected = promised(label, masks, belief[g].tolist()) if index >= 0 else 0.0
+        assert found.scores[g].item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_mined_boxes_supervise_where_the_branch_s_own_pick_does(crowded):
