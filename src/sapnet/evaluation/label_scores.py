@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,25 +22,26 @@ def score_figures(scores: Float[ndarray, " n"], overlaps: Float[ndarray, " n"]) 
 
     Returns:
         JSON-serialisable: ``rank_correlation`` (Spearman's, of equal scores the mean rank; None where all
-        scores or all overlaps are the same) and ``fifths``, the labels by rising score in five parts of
-        equal size: ``labels`` (how many), ``lowest_score``, ``highest_score``, ``mask_miou`` and
+        scores or all overlaps are the same) and ``fifths``, columns of the labels by rising score in five
+        parts of equal size: ``labels`` (how many), ``lowest_score``, ``highest_score``, ``mask_miou`` and
         ``at_least_half`` (share with an IoU of at least 0.5); empty where there are fewer than five labels.
     """
     order = np.argsort(scores, kind="stable")
-    parts = np.array_split(order, _PARTS) if len(order) >= _PARTS else []
-    return {
-        "rank_correlation": _correlation(_ranks(scores), _ranks(overlaps)),
-        "fifths": [
-            {
-                "labels": len(part),
-                "lowest_score": float(scores[part[0]]),
-                "highest_score": float(scores[part[-1]]),
-                "mask_miou": float(overlaps[part].mean()),
-                "at_least_half": float((overlaps[part] >= _GOOD).mean()),
-            }
-            for part in parts
-        ],
-    }
+    fifths: dict[str, list[float]] = {}
+    if len(order) >= _PARTS:
+        parts = np.array_split(order, _PARTS)
+        fifths = {
+            "labels": [len(part) for part in parts],
+            "lowest_score": _rounded(scores[part[0]] for part in parts),
+            "highest_score": _rounded(scores[part[-1]] for part in parts),
+            "mask_miou": _rounded(overlaps[part].mean() for part in parts),
+            "at_least_half": _rounded((overlaps[part] >= _GOOD).mean() for part in parts),
+        }
+    return {"rank_correlation": _correlation(_ranks(scores), _ranks(overlaps)), "fifths": fifths}
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(float(value), 4) for value in values]
 
 
 def _ranks(values: ndarray) -> ndarray:

@@ -87,14 +87,11 @@ def _validation_cards(run: RunContents) -> list[Markup]:
 
 def _by_score(figures: Mapping[str, Any], run: RunContents) -> Markup:
     """Whether sorting by score shows doubtful labels first."""
+    columns = ("lowest_score", "highest_score", "labels", "mask_miou", "at_least_half")
+    parts = zip(*(figures["fifths"][name] for name in columns), strict=True)
     rows = [
-        [
-            f"{_decimal(part['lowest_score'])} to {_decimal(part['highest_score'])}",
-            part["labels"],
-            percent(part["mask_miou"]),
-            percent(part["at_least_half"]),
-        ]
-        for part in figures["fifths"]
+        [f"{_decimal(low)} to {_decimal(high)}", count, percent(overlap), percent(good)]
+        for low, high, count, overlap, good in parts
     ]
     note = f"Rank correlation of score and IoU: {_decimal(figures['rank_correlation'])}."
     header = ["Score", "Labels", "Mask mIoU", "IoU at least 0.5"]
