@@ -20,7 +20,7 @@ from sapnet.bench.kept import NotMeasured, instances_digest
 from sapnet.bench.measuring import Bench, label_figures, picks_of, prepare, segmenter_figures
 from sapnet.bench.paired import kept_image_sums
 from sapnet.bench.picked_kinds import picked_kinds
-from sapnet.bench.rows import SEGMENTER_SEEDS, SOURCES, Source, label_seeds
+from sapnet.bench.rows import SEGMENTER_SEEDS, SOURCES, Source
 from sapnet.bench.summary import RowResults, table_rows
 from sapnet.bench.tables import EXPERIMENTS
 from sapnet.bench.trainings import settings_that_matter
@@ -29,6 +29,7 @@ from sapnet.config_loader import differences, setting_of
 from sapnet.data.atomic import write_json_atomic
 from sapnet.engine.run_folder import describe_environment
 from sapnet.errors import InputError, nearest
+from sapnet.evaluation.bench_tables import label_seeds
 
 BENCH_NAME = "bench.json"
 FORMAT = 3
@@ -97,7 +98,7 @@ def run_bench(name: str, folder: Path, out: Path, config: Config, options: Bench
         results.append(RowResults(row, source))
         wanted = not options.only_kept and (not options.rows or row.label in options.rows)
         used = bench if wanted else replace(bench, kept_only=True)
-        for number in range(label_seeds(row, options.seeds, head["segmenter_seeds"])):
+        for number in range(label_seeds(row.labels, options.seeds, head["segmenter_seeds"])):
             _measure(results[-1], used, config.seed + number, with_ap=number < head["segmenter_seeds"])
             if wanted:
                 _write(place, head, results)

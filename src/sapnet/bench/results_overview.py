@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sapnet.bench.rows import SEGMENTER_SEEDS, Row, Source, label_seeds
-from sapnet.evaluation.bag_tables import Table, as_markdown
-from sapnet.evaluation.bench_tables import cell
+from sapnet.bench.rows import SEGMENTER_SEEDS, Row, Source
+from sapnet.evaluation.bag_tables import Table, as_markdown, new_table
+from sapnet.evaluation.bench_tables import cell, label_seeds
 
 Contents = Mapping[tuple[str, str, Source], Mapping[str, Any]]
 """``bench.json`` of every table that is measured, by experiment, data and source."""
@@ -61,7 +61,7 @@ def _labels(contents: Contents, names: Mapping[str, str]) -> Table:
         shares = [cell(measured.get(label), "share closed", len(content["seeds"])) for label in _SHARES]
         rows.append([f"{data}, {names[source]}", *figures, *shares])
     header = ["mask mIoU", *_LABELS, *(f"share closed, {label}" for label in _SHARES)]
-    return {"caption": "Labels", "header": header, "rows": rows, "note": _LABELS_NOTE}
+    return new_table("Labels", header, rows, _LABELS_NOTE)
 
 
 def _segmenters(contents: Contents, names: Mapping[str, str]) -> Table:
@@ -79,7 +79,7 @@ def _segmenters(contents: Contents, names: Mapping[str, str]) -> Table:
             # Of what several tables have, the first says it: they found the same training.
             rows.setdefault(key, [f"{data}, {names[source]}", network, str(epochs), trained_on, *figures])
     header = ["", "network", "epochs", "learns from", *_PRECISIONS]
-    return {"caption": "Segmenters", "header": header, "rows": list(rows.values()), "note": _SEGMENTERS_NOTE}
+    return new_table("Segmenters", header, list(rows.values()), _SEGMENTERS_NOTE)
 
 
 def _trained_on(row: Mapping[str, Any]) -> str:
@@ -97,16 +97,14 @@ def _counts(contents: Contents, planned: Planned, names: Mapping[str, str]) -> T
         labelled = [row for row in rows if row.labels != "truth"]
         judged = [row for row in rows if row.segmenter != "none"]
         labels = [
-            (_values(measured, row, "mask mIoU"), label_seeds(row, _SEEDS, segmenter_seeds))
+            (_values(measured, row, "mask mIoU"), label_seeds(row.labels, _SEEDS, segmenter_seeds))
             for row in labelled
         ]
         precisions = [(_values(measured, row, "AP"), segmenter_seeds) for row in judged]
         title = f"{experiment}, {data}, {names[source]}"
         cells.append([f"[{title}](#{_anchor(title)})", _of(labels), _of(precisions)])
     header = ["table", "figures of labels", "figures of AP"]
-    return {"caption": "Tables, and how much of them is measured", "header": header, "rows": cells} | {
-        "note": _COUNTS_NOTE
-    }
+    return new_table("Tables, and how much of them is measured", header, cells, _COUNTS_NOTE)
 
 
 def _values(measured: Mapping[str, Any], row: Row, name: str) -> int:

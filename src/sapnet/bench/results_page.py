@@ -10,7 +10,7 @@ from typing import Any
 from sapnet.bench.bags import BAGS_NAME
 from sapnet.bench.meanings import MEANING
 from sapnet.bench.results_overview import overview
-from sapnet.bench.rows import Source
+from sapnet.bench.rows import Row, Source
 from sapnet.bench.tables import EXPERIMENTS
 from sapnet.config import Config
 from sapnet.errors import DataError
@@ -78,9 +78,13 @@ def results_page(folder: Path) -> str:
         if (path := folder / f"{name}-{data}-{source}.json").exists()
     }
     blocks = [_HEAD, overview(contents, planned, _NAMES)]
-    for (data, source), names in PLANNED.items():
+    for data, source in PLANNED:
         blocks.append(f"## {data}, {_NAMES[source]}\n")
-        blocks += [_experiment(folder, name, data, source) for name in names]
+        blocks += [
+            _experiment(folder, name, data, source, rows, contents.get((name, data, source)))
+            for name, of_data, of_source, rows in planned
+            if (of_data, of_source) == (data, source)
+        ]
     blocks.append("## Bags of proposals\n")
     blocks += [_bags(folder, data) for data in PLANNED_BAGS]
     return "\n".join(blocks)
@@ -96,17 +100,21 @@ def committed_name(content: Mapping[str, Any]) -> str:
     return "-".join(part for part in parts if part) + ".json"
 
 
-def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
-    path = folder / f"{name}-{data}-{source}.json"
-    rows = EXPERIMENTS[name](source, Config())
+def _experiment(
+    folder: Path,
+    name: str,
+    data: str,
+    source: Source,
+    rows: Sequence[Row],
+    content: Mapping[str, Any] | None,
+) -> str:
     lines = [f"### `{name}`, {data}, {_NAMES[source]}\n", f"{MEANING[name]}\n"]
-    if not path.exists():
+    if content is None:
         names = "; ".join(row.label for row in rows)
         command = f"sapnet bench {name} --data DATA/{data} --out OUT --source {source} --seeds 3"
         command = f"{command} {_SCHEDULES.get(data, _SCHEDULE)}"
         lines.append(f"Not measured: {names}. The command:\n\n```\n{command}\n```\n")
         return "\n".join(lines)
-    content = _read(path)
     seeds = ", ".join(map(str, content["seeds"]))
     lines.append(
         f"{content['images']} images, {content['clicks']} clicks; seeds {seeds}, AP of the first "
@@ -117,7 +125,7 @@ def _experiment(folder: Path, name: str, data: str, source: Source) -> str:
     if any("not measured" in cells for table in tables for cells in table["rows"]):
         lines.append("The same command measures the rows that are not measured yet.\n")
     lines.append(as_markdown(tables).replace("### ", "#### "))
-    said = path.with_suffix(".md")
+    said = folder / f"{name}-{data}-{source}.md"
     if said.exists():
         lines.append(f"#### What {name} says, {data}, {_NAMES[source]}\n\n{said.read_text(encoding='utf-8')}")
     return "\n".join(lines)

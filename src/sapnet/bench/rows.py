@@ -20,7 +20,6 @@ Segmenter = Literal["none", "fixed", "end-to-end", "mask-rcnn"]
 """What AP is measured of: nothing; SOLOv2 trained on the row's labels; SOLOv2 trained end to end with
 the row's settings; Mask R-CNN trained on the row's exported labels."""
 
-
 SEGMENTER_SEEDS = 2
 """With how many seeds AP is measured where nothing else is said."""
 
@@ -55,17 +54,6 @@ class Row:
     """How many times the benchmark's epochs the segmenter trains for."""
     group: str = ""
     """Rows of a group are compared with the row above; every row is compared with the first."""
-
-
-def label_seeds(row: Row, seeds: int, segmenter_seeds: int) -> int:
-    """Return with how many seeds the labels of a row are measured.
-
-    Args:
-        row: The row.
-        seeds: Of a selection that is trained alone.
-        segmenter_seeds: Of AP, whose training chooses the labels of a row that is trained end to end.
-    """
-    return min(seeds, max(1, segmenter_seeds)) if row.labels == "end-to-end" else seeds
 
 
 def merged(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,16 @@ def _words(cell: Any) -> str:
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
-def _table(caption: str, header: Sequence[str], rows: list[list[Any]], note: str = "") -> Table:
-    return {"caption": caption, "header": list(header), "rows": rows, "note": note}
+def new_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]], note: str = "") -> Table:
+    """Return a table, for reports and for :func:`as_markdown`.
+
+    Args:
+        caption: What it shows.
+        header: Names of the columns.
+        rows: Their cells: words, numbers or None.
+        note: Stands below it.
+    """
+    return {"caption": caption, "header": list(header), "rows": [list(row) for row in rows], "note": note}
 
 
 def _clicks(rows: Sequence[Mapping[str, Any]], part: str = "quality") -> str:
@@ -85,7 +93,7 @@ def _masks(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         more = [whole["below_half"], row["quality"]["proposals_per_click"], row.get("seconds_per_image")]
         cells.append([row["label"], *figures, *more])
     note = "Best under 0.5: share of clicks without a mask of IoU 0.5. Seconds: of the proposer alone."
-    return _table(f"Mask mIoU, {points} ({_clicks(rows)})", header, cells, note)
+    return new_table(f"Mask mIoU, {points} ({_clicks(rows)})", header, cells, note)
 
 
 def _by_size(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -98,7 +106,7 @@ def _by_size(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         figures = [_abreast([figures["mask"][depth] for figures in sizes]) for depth in depths]
         cells.append([row["label"], *figures, _abreast([figures["below_half"] for figures in sizes])])
     words = " / ".join(f"{count} {size}" for size, count in counts.items())
-    return _table(f"Mask mIoU, small / medium / large, {points} ({words})", header, cells)
+    return new_table(f"Mask mIoU, small / medium / large, {points} ({words})", header, cells)
 
 
 def _abreast(figures: Sequence[float | None]) -> str:
@@ -107,7 +115,7 @@ def _abreast(figures: Sequence[float | None]) -> str:
 
 def _boxes(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
     cells = [[row["label"], *(row["quality"]["all"]["box"][depth] for depth in _DEPTHS)] for row in rows]
-    return _table(f"Box mIoU, {points} ({_clicks(rows)})", ["Proposer", *_DEPTHS.values()], cells)
+    return new_table(f"Box mIoU, {points} ({_clicks(rows)})", ["Proposer", *_DEPTHS.values()], cells)
 
 
 def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -127,7 +135,7 @@ def _kinds(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         for kind, figures in row["quality"]["kinds"].items()
     ]
     note = "Each kind as if the bags held no other."
-    return _table(f"Kinds of prompt, {points} ({_clicks(rows)})", header, cells, note)
+    return new_table(f"Kinds of prompt, {points} ({_clicks(rows)})", header, cells, note)
 
 
 def _neighbours(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
@@ -142,4 +150,4 @@ def _neighbours(rows: Sequence[Mapping[str, Any]], points: str) -> Table:
         for row in rows
     ]
     caption = f"Mask mIoU, {points} with another click of their class in the image"
-    return _table(f"{caption} ({_clicks(rows, 'neighbours')})", header, cells)
+    return new_table(f"{caption} ({_clicks(rows, 'neighbours')})", header, cells)

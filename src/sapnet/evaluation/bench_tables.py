@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sapnet.evaluation.bag_tables import Table
+from sapnet.evaluation.bag_tables import Table, new_table
 
 MISSING = "not measured"
 NOT_WANTED = "\N{EN DASH}"
@@ -44,40 +44,45 @@ def bench_tables(
     words = ", simulated proposals" if content["simulated"] else f", proposals: {content['source']}"
     title = f"{content['name']} on {content['data']}{words}"
 
+    seeds = {
+        label: label_seeds(row["labels"], len(content["seeds"]), content["segmenter_seeds"])
+        for label, row in measured.items()
+    }
+
     def figures(names: Sequence[str]) -> list[list[str]]:
         return [
-            [label, *(cell(measured.get(label), name, seeds_of(content, label)) for name in names)]
+            [label, *(cell(measured.get(label), name, seeds.get(label, 0)) for name in names)]
             for label, _ in rows
         ]
 
     tables: list[Table] = [
-        _table(f"Labels, {title}", ["", *_ALWAYS], figures(_ALWAYS), _NOTE),
-        _table(f"Mask mIoU of the labels by size, {title}", ["", *_SIZES], figures(_SIZES)),
-        _table(
+        new_table(f"Labels, {title}", ["", *_ALWAYS], figures(_ALWAYS), _NOTE),
+        new_table(f"Mask mIoU of the labels by size, {title}", ["", *_SIZES], figures(_SIZES)),
+        new_table(
             f"Differences of the labels' mask mIoU, {title}",
             ["", "to the row above", "to the first row"],
-            [[label, *_differences(measured.get(label), seeds_of(content, label))] for label, _ in rows],
+            [[label, *_differences(measured.get(label), seeds.get(label, 0))] for label, _ in rows],
         ),
     ]
     if any(kind in row["metrics"] for row in measured.values() for kind in _KINDS):
-        tables.append(_table(f"What was picked, share of the picks, {title}", ["", *_KINDS], figures(_KINDS)))
+        tables.append(
+            new_table(f"What was picked, share of the picks, {title}", ["", *_KINDS], figures(_KINDS))
+        )
     wanted = [label for label, with_precision in rows if with_precision]
     if wanted and content["segmenter_seeds"]:
         tables.append(_segmenters(wanted, measured, content, title))
     return tables
 
 
-def seeds_of(content: Mapping[str, Any], label: str) -> int:
-    """Return with how many seeds the labels of a row are to be measured.
+def label_seeds(labels: str, seeds: int, segmenter_seeds: int) -> int:
+    """Return with how many seeds the labels of a row are measured.
 
     Args:
-        content: Of a ``bench.json``.
-        label: Of the row.
+        labels: How they are chosen, as rows of a benchmark say it.
+        seeds: Of a selection that is trained alone.
+        segmenter_seeds: Of AP, whose training chooses the labels of a row that is trained end to end.
     """
-    rows = (row for row in content["rows"] if row["label"] == label)
-    trained_whole = any(row["labels"] == "end-to-end" for row in rows)
-    seeds = len(content["seeds"])
-    return min(seeds, max(1, content["segmenter_seeds"])) if trained_whole else seeds
+    return min(seeds, max(1, segmenter_seeds)) if labels == "end-to-end" else seeds
 
 
 def _segmenters(
@@ -95,11 +100,7 @@ def _segmenters(
     ]
     caption = f"Segmenters, {title} ({content['validation_images']} validation images, "
     caption += f"{content['segmenter_epochs']} epochs)"
-    return _table(caption, ["", *names, "AP, to the first row"], cells)
-
-
-def _table(caption: str, header: list[str], rows: list[list[str]], note: str = "") -> Table:
-    return {"caption": caption, "header": header, "rows": rows, "note": note}
+    return new_table(caption, ["", *names, "AP, to the first row"], cells)
 
 
 def cell(row: Mapping[str, Any] | None, name: str, seeds: int, absent: str = NOT_WANTED) -> str:

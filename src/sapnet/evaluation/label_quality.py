@@ -81,17 +81,17 @@ def evaluate_labels(
     selected = measure_pick([table[item].mask for item in labelled], objects, rows)
     picks = {SELECTED: selected, **(bags.picks if bags is not None else {})}
     sizes = size_index(np.asarray(ground_truth.areas, dtype=np.float64)[judged])
-    counts = np.bincount(sizes, minlength=len(SIZE_NAMES)).tolist()
+    columns = _per_object(picks, objects, ground_truth, judged, table)
     return {
         "objects": len(ids),
-        "sizes": dict(zip(SIZE_NAMES, counts, strict=True)),
+        "sizes": dict(zip(SIZE_NAMES, np.bincount(sizes, minlength=len(SIZE_NAMES)).tolist(), strict=True)),
         "missing": [annotation_id for annotation_id in ids if annotation_id not in table],
         "unknown": sorted(set(table) - set(labelled)),
         "left_out": int(_left_out(ground_truth).sum()),
         **_pick_figures(picks, bags, objects, sizes),
-        "by_score": _by_score(table, ids, selected),
+        "by_score": _by_score(columns["score"], selected),
         "per_class": _per_class(picks, objects, ground_truth),
-        "per_object": _per_object(picks, objects, ground_truth, judged, table),
+        "per_object": columns,
     }
 
 
@@ -180,15 +180,11 @@ def _pick_figures(
     return figures
 
 
-def _by_score(table: Mapping[int, Label], ids: list[int], pick: PickQuality) -> dict[str, Any]:
+def _by_score(scores: list[float | None], pick: PickQuality) -> dict[str, Any]:
     """Of the objects whose labels have a score."""
-    scored = [
-        (row, label.score)
-        for row, item in enumerate(ids)
-        if (label := table.get(item)) is not None and label.score is not None
-    ]
-    rows = np.array([row for row, _ in scored], dtype=np.int64)
-    return score_figures(np.array([score for _, score in scored], dtype=np.float64), pick.mask_iou[rows])
+    known = np.array(scores, dtype=np.float64)
+    scored = ~np.isnan(known)
+    return score_figures(known[scored], pick.mask_iou[scored])
 
 
 def _by_size(values: ndarray, sizes: ndarray) -> dict[str, float | None]:

@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sapnet.mil.expected_overlap import proposal_belief
 from sapnet.ops.masks import bags_at_a_time
 from sapnet.structures import ProposalBags
 
 _ROUNDS = 2
 """Beliefs about the other objects change with the penalties; they have settled after two rounds."""
-_BELIEF_EXPONENT = 2.0
-"""A proposal is believed in proportion to its score to this power."""
+_TEMPERATURE = 0.5
+"""A proposal is believed in proportion to the square of its score."""
 
 
 @torch.no_grad()
@@ -44,15 +45,9 @@ def exclude_neighbours(
     areas = torch.cat([some.flatten(2).sum(dim=2) for some in some_bags]).clamp_min(1)
     penalised = scores
     for _ in range(_ROUNDS):
-        belief = _belief(penalised, bags.valid)
+        belief = proposal_belief(penalised, bags.valid, temperature=_TEMPERATURE)
         penalised = scores * torch.exp(-weight * _covered(masks, belief / areas, image_index)).to(scores)
     return penalised
-
-
-def _belief(scores: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"]) -> Float[Tensor, "G M"]:
-    logarithms = scores.clamp_min(torch.finfo(scores.dtype).tiny).log() * _BELIEF_EXPONENT
-    lowest = torch.finfo(logarithms.dtype).min
-    return logarithms.masked_fill(~valid, lowest).softmax(dim=1).masked_fill(~valid, 0.0)
 
 
 def _covered(

@@ -56,7 +56,8 @@ def expected_overlap(
     Returns:
         ``(G, M)`` expected intersections over union in [0, 1]; 0 at invalid proposals.
     """
-    overlaps = bag_mask_iou(bags.masks & bags.valid[:, :, None, None])
+    masks = bags.masks & bags.valid[:, :, None, None]
+    overlaps = bag_mask_iou(masks, masks)
     copies = (overlaps >= _NEAR_COPY).sum(dim=2).clamp_min(1)
     weights = scores.clamp_min(torch.finfo(scores.dtype).tiny).log() / temperature - copies.log()
     weights = weights.masked_fill(~bags.valid, torch.finfo(weights.dtype).min).softmax(dim=1)
@@ -64,13 +65,13 @@ def expected_overlap(
 
 
 @torch.no_grad()
-def vote_weights(
+def proposal_belief(
     scores: Float[Tensor, "G M"], valid: Bool[Tensor, "G M"], *, temperature: float
 ) -> Float[Tensor, "G M"]:
-    """Weight of every proposal in a vote over the label's pixels, proportional to ``score^(1/t)``.
+    """How much every proposal of a bag is believed to be the object, proportional to ``score^(1/t)``.
 
-    Unlike in ``expected_overlap`` near copies all count: that several prompts gave nearly the same mask
-    speaks for its pixels.
+    So it weighs in a vote over the label's pixels. Unlike in ``expected_overlap`` near copies all count: that
+    several prompts gave nearly the same mask speaks for its pixels.
 
     Args:
         scores: ``(G, M)`` final scores of the proposals, not negative.
@@ -85,20 +86,26 @@ def vote_weights(
     return weights.masked_fill(~valid, 0.0)
 
 
-def bag_mask_iou(masks: Bool[Tensor, "G M h w"]) -> Float[Tensor, "G M M"]:
-    """Intersection over union of every two masks of a bag, bag by bag.
+def bag_mask_iou(first: Bool[Tensor, "G N h w"], second: Bool[Tensor, "G M h w"]) -> Float[Tensor, "G N M"]:
+    """Intersection over union of masks with those of a bag, bag by bag.
 
     Args:
-        masks: ``(G, M, h, w)`` masks; an invalid one must be empty.
+        first: ``(G, N, h, w)`` masks.
+        second: ``(G, M, h, w)`` masks, maybe the same; an invalid one must be empty.
 
     Returns:
-        ``(G, M, M)`` float32 overlaps in [0, 1]; 0 for two empty masks. Exact below 2**24 cells.
+        ``(G, N, M)`` float32 overlaps in [0, 1]; 0 for two empty masks. Exact below 2**24 cells.
     """
-    parts = [masks.new_zeros((0, masks.shape[1], masks.shape[1]), dtype=torch.float32)]
-    for some in masks.flatten(2).split(bags_at_a_time(masks)):
-        flat = some.float()
-        areas = flat.sum(dim=2)
-        intersection = flat @ flat.transpose(1, 2)
-        union = areas[:, :, None] + areas[:, None] - intersection
+    size = bags_at_a_time(second)
+    parts = [second.new_zeros((0, first.shape[1], second.shape[1]), dtype=torch.float32)]
+    for some, others in zip(first.flatten(2).split(size), second.flatten(2).split(size), strict=True):
+        right = others.float()
+        areas = right.sum(dim=2)
+        left, own = right, areas
+        if first is not second:
+            left = some.float()
+            own = left.sum(dim=2)
+        intersection = left @ right.transpose(1, 2)
+        union = own[:, :, None] + areas[:, None] - intersection
         parts.append(intersection / union.clamp_min(1))
     return torch.cat(parts)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sapnet.mil.exclusion import exclude_neighbours
-from sapnet.mil.expected_overlap import expected_overlap, vote_weights
+from sapnet.mil.expected_overlap import bag_mask_iou, expected_overlap, proposal_belief
 from sapnet.mil.selection import best_valid_index
 from sapnet.ops.masks import bags_at_a_time, masks_to_boxes
 from sapnet.structures import ProposalBags, PseudoLabels
@@ -75,7 +75,7 @@ def choose_by_rule(
         scores = exclude_neighbours(scores, bags, image_index, weight=rule.exclusion)
     temperature = rule.overlap_temperature
     ranking = expected_overlap(scores, bags, temperature=temperature) if temperature > 0 else scores
-    belief = vote_weights(scores, bags.valid, temperature=temperature if temperature > 0 else 1.0)
+    belief = proposal_belief(scores, bags.valid, temperature=temperature if temperature > 0 else 1.0)
     index = best_valid_index(ranking, bags.valid)
     return Choice(index, scores, belief, is_vote=rule.vote and temperature > 0)
 
@@ -146,16 +146,7 @@ def promised_overlap(
     Returns:
         Expected intersections over union in [0, 1]; 0 of an empty label.
     """
-    size = bags_at_a_time(bags.masks)
-    promised = [belief.new_zeros(0)]
-    for label, some, weights in zip(
-        masks.split(size), bags.masks.split(size), belief.split(size), strict=True
-    ):
-        cells, proposals = label.flatten(1).to(belief.dtype), some.flatten(2).to(belief.dtype)
-        shared = torch.einsum("gmp,gp->gm", proposals, cells)
-        union = proposals.sum(dim=2) + cells.sum(dim=1, keepdim=True) - shared
-        promised.append((weights * shared / union.clamp_min(1)).sum(dim=1))
-    return torch.cat(promised)
+    return (belief * bag_mask_iou(masks[:, None], bags.masks)[:, 0]).sum(dim=1)
 
 
 def _voted(

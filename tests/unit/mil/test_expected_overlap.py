@@ -41,10 +41,10 @@ def test_expected_overlap_equals_the_loops(seed, temperature):
 def test_bags_are_compared_a_few_at_a_time(monkeypatch):
     case = random_case(3, num_prompts=7)
     masks = case.bags.masks & case.bags.valid[:, :, None, None]
-    whole = bag_mask_iou(masks)
+    whole = bag_mask_iou(masks, masks)
     monkeypatch.setattr(mask_operations, "_CHUNK_ELEMENTS", 2 * masks[0].numel())
-    assert torch.equal(bag_mask_iou(masks), whole)
-    assert bag_mask_iou(masks[:0]).shape == (0, 4, 4)
+    assert torch.equal(bag_mask_iou(masks, masks), whole)
+    assert bag_mask_iou(masks[:0], masks[:0]).shape == (0, 4, 4)
 
 
 def test_three_alike_beat_one_that_is_a_little_more_probable():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracles import label_rule as oracle
 from oracles.random_bags import random_case
 from sapnet.mil.exclusion import exclude_neighbours
-from sapnet.mil.expected_overlap import expected_overlap, vote_weights
+from sapnet.mil.expected_overlap import expected_overlap, proposal_belief
 from sapnet.mil.label_rule import (
     PAPER_RULE,
     LabelRule,
@@ -158,7 +158,7 @@ def test_a_rule_is_its_parts_one_after_the_other(seed, exclusion, temperature):
         ranking = expected_overlap(expected, case.bags, temperature=temperature)
     assert torch.equal(choice.proposal_index, best_valid_index(ranking, case.bags.valid))
     assert choice.is_vote is (temperature > 0)
-    belief = vote_weights(expected, case.bags.valid, temperature=temperature or 1.0)
+    belief = proposal_belief(expected, case.bags.valid, temperature=temperature or 1.0)
     assert torch.equal(choice.belief, belief)
     if not temperature:
         shares = expected.masked_fill(~case.bags.valid, 0.0)
@@ -198,7 +198,7 @@ def test_exactly_half_of_the_weight_of_equal_votes_is_no_majority(count):
     masks = torch.zeros(1, count, 6, 6, dtype=torch.bool)
     masks[0, : count // 2, :3], masks[0, count // 2 :, 3:] = True, True
     bags = replace(case.bags, masks=masks, valid=torch.ones(1, count, dtype=torch.bool))
-    votes = vote_weights(torch.ones(1, count), bags.valid, temperature=0.5)
+    votes = proposal_belief(torch.ones(1, count), bags.valid, temperature=0.5)
     own = labels_of(replace(case, bags=bags), torch.tensor([0]), torch.ones(1, count))
     assert torch.equal(with_votes(own, votes, bags, mask_stride=4).masks, own.masks)
 
