@@ -110,6 +110,9 @@ def test_label_figures_equal_the_loops(seed):
         for rule, chosen in rule_picks(bag, item["mask"], others).items():
             overlap = mask_iou(bag[chosen][1], item["mask"])
             assert columns[f"{rule}_iou"][place] == pytest.approx(overlap, abs=1e-5)
+    for name in ("selected", "oracle"):
+        good = [overlap >= 0.5 for overlap in columns[f"{name}_iou"]]
+        assert figures[name]["at_least"]["0.5"] == pytest.approx(sum(good) / len(good))
     expected = [
         ([mask for _, mask in bags[item["image_id"]][item["id"]]], clicked[item["id"]]["mask"], item["mask"])
         for item in objects

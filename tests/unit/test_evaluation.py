@@ -159,6 +159,7 @@ def test_labels_are_matched_by_id_and_missing_ones_count_as_zero():
     assert figures["selected"]["mask_miou"]["all"] == pytest.approx((1 + 1 / 3 + 0) / 3)
     assert figures["selected"]["box_miou"]["small"] == pytest.approx((1 + 1 / 3 + 0) / 3)
     assert figures["selected"]["mask_miou"]["large"] is None
+    assert figures["selected"]["at_least"] == {key: pytest.approx(1 / 3) for key in ("0.5", "0.75", "0.9")}
     assert figures["sizes"] == {"small": 3, "medium": 0, "large": 0}
     assert figures["selected"]["gap"] is None
     assert figures["share_closed"] is None
@@ -168,6 +169,19 @@ def test_labels_are_matched_by_id_and_missing_ones_count_as_zero():
     )
     assert rows == {4: pytest.approx(1 / 3, abs=1e-6), 0: 1.0, 6: 0.0}
     json.dumps(figures, allow_nan=False)
+
+
+def test_an_overlap_of_exactly_a_limit_reaches_it():
+    objects = [thing(number, square(0, 0, 10)) for number in range(1, 5)]
+    found = [thing(number, rectangle(SIZE, 0, 0, 10, height)) for number, height in ((1, 5), (2, 4), (3, 9))]
+    found.append(thing(4, rectangle(SIZE, 0, 0, 10, 8)))
+    figures = evaluate_labels(labels_of(found), instance_set(SIZE, [7], objects))
+    assert figures["selected"]["at_least"] == {"0.5": 0.75, "0.75": 0.5, "0.9": 0.25}
+
+
+def test_without_objects_no_share_reaches_a_limit():
+    figures = evaluate_labels(labels_of([]), instance_set(SIZE, [7], []))
+    assert figures["selected"]["at_least"] == {"0.5": None, "0.75": None, "0.9": None}
 
 
 def test_scores_are_compared_with_overlaps_in_five_parts():

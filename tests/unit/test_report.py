@@ -109,6 +109,16 @@ def test_labels_by_score_say_whether_sorting_helps(document):
     assert "Rank correlation of score and IoU" in document
 
 
+def test_the_report_says_how_many_labels_are_good(document):
+    tables = re.findall(r"<table.*?</table>", document, flags=re.DOTALL)
+    (found,) = [table for table in tables if "by the mask IoU of their labels" in table]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", found)]
+    assert rows[0] == ["Pick", "IoU at least 0.5", "IoU at least 0.75", "IoU at least 0.9"]
+    # Two of the five labels are the object itself.
+    assert rows[1] == ["Labels of this run", "40.0", "40.0", "40.0"]
+    assert rows[-1] == ["Best proposal (oracle)", "100.0", "100.0", "100.0"]
+
+
 def test_text_of_users_is_escaped(document):
     assert NASTY not in document
     assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in document

@@ -31,6 +31,8 @@ from sapnet.evaluation.predictions import image_sizes, load_ground_truth, read_j
 
 SELECTED = "selected"
 """Name of the labels' own picks beside the rules of ``bag_picks.RULES``."""
+LIMITS = (0.5, 0.75, 0.9)
+"""From which IoU on labels are counted: a mean rises as well with bad labels that are less bad."""
 
 
 def evaluate_labels(
@@ -55,7 +57,8 @@ def evaluate_labels(
         objects without a label), ``unknown`` (ids of labels that are no judged object), ``left_out``
         (crowd and ignored objects); per pick ``selected`` and, with a store, ``top_score``,
         ``largest_alone`` and ``oracle``: ``{"mask_miou": {"all", "small", "medium", "large"},
-        "box_miou": {...}, "gap"}``; ``gap_threshold`` (T_rv) and ``gap_objects`` of eq. 10;
+        "box_miou": {...}, "at_least": {"0.5", "0.75", "0.9"}, "gap"}``, ``at_least`` being the
+        shares of objects with such a mask IoU or more; ``gap_threshold`` and ``gap_objects`` (T_rv, eq. 10);
         ``share_closed``, the share of the distance from top_score to oracle that the labels closed;
         ``by_score`` (``label_scores.score_figures``); ``per_class`` (name to ``objects`` and the mask mIoU
         of every pick); ``per_object``, columns of equal length by object: ``annotation_id, image_id,
@@ -165,6 +168,7 @@ def _pick_figures(
         name: {
             "mask_miou": _by_size(pick.mask_iou, sizes),
             "box_miou": _by_size(pick.box_iou, sizes),
+            "at_least": {str(limit): _mean(pick.mask_iou >= limit) for limit in LIMITS},
             "gap": None if gap is None else gap["gap"][name],
         }
         for name, pick in picks.items()

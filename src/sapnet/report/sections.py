@@ -85,6 +85,15 @@ def _validation_cards(run: RunContents) -> list[Markup]:
     ]
 
 
+def _by_overlap(figures: Mapping[str, Any], picks: list[str], run: RunContents) -> Markup:
+    """How many labels are good, which their mean overlap does not tell."""
+    limits = list(figures["selected"]["at_least"])
+    shares = {pick: figures[pick]["at_least"] for pick in picks}
+    rows = [[PICK_NAMES[pick], *(percent(found[key]) for key in limits)] for pick, found in shares.items()]
+    header = ["Pick", *(f"IoU at least {key}" for key in limits)]
+    return table(f"Objects by the mask IoU of their labels in percent, {run.proposal_words}", header, rows)
+
+
 def _by_score(figures: Mapping[str, Any], run: RunContents) -> Markup:
     """Whether sorting by score shows doubtful labels first."""
     columns = ("lowest_score", "highest_score", "labels", "mask_miou", "at_least_half")
@@ -112,6 +121,8 @@ def label_section(run: RunContents) -> Markup | None:
     for key, name in (("mask_miou", "Mask mIoU"), ("box_miou", "Box mIoU")):
         rows = [[PICK_NAMES[pick], *(percent(figures[pick][key][size]) for size in _SIZES)] for pick in picks]
         parts.append(table(f"{name} by size in percent, {run.proposal_words} (objects)", header, rows))
+    if figures["selected"].get("at_least"):
+        parts.append(_by_overlap(figures, picks, run))
     if figures.get("gap_threshold") is not None:
         rows = [[PICK_NAMES[pick], _decimal(figures[pick].get("gap"))] for pick in picks]
         note = (
