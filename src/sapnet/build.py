@@ -95,7 +95,7 @@ def label_rule_of(config: LabelRuleConfig) -> LabelRule:
     Args:
         config: ``labelling`` or ``model.supervision``.
     """
-    return LabelRule(config.exclusion, config.overlap_temperature, config.vote)
+    return LabelRule(config.exclusion, config.overlap_temperature, config.vote, config.vote_share_large)
 
 
 def _build_segmentation(config: ModelConfig, pyramid: FeaturePyramid, num_classes: int) -> Solov2Head:

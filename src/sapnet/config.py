@@ -2,8 +2,8 @@
 
 A YAML file holds only what differs from these defaults. ``load_config`` (in
 ``sapnet.config_loader``) reads it and reports every problem at once. The sections of the model are
-in ``sapnet.config_model``, those of the proposers in ``sapnet.config_proposals``, what they share in
-``sapnet.config_section``; all are re-exported here.
+in ``sapnet.config_model`` and ``sapnet.config_labelling``, those of the proposers in
+``sapnet.config_proposals``, what they share in ``sapnet.config_section``; all are re-exported here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from sapnet.config_labelling import LabellingConfig, LabelRuleConfig, SupervisionConfig
 from sapnet.config_model import (
     AgreementConfig,
     BackboneConfig,
     BoxMiningConfig,
     GuidanceConfig,
     InferenceConfig,
-    LabellingConfig,
-    LabelRuleConfig,
     LossConfig,
     MilHeadConfig,
     ModelConfig,
@@ -28,7 +27,6 @@ from sapnet.config_model import (
     RefinementConfig,
     RegionsConfig,
     SolovConfig,
-    SupervisionConfig,
 )
 from sapnet.config_proposals import (
     ProposalConfig,

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
+from sapnet.config_labelling import SupervisionConfig
 from sapnet.config_section import Count, NonNegative, Positive, Probability, Section, Size
 
 
@@ -171,38 +172,6 @@ class AgreementConfig(Section):
     """How strongly the agreement weighs in the picks; 0: not at all (paper)."""
     start: Probability = 0.5
     """Share of the epochs after which it weighs in during training; labelling always uses it."""
-
-
-class LabelRuleConfig(Section):
-    """How final scores choose a mask for every click (not in the paper; ADR 0008, 0012)."""
-
-    exclusion: NonNegative = 0.25
-    """A proposal's score is multiplied with exp(-exclusion) per other clicked object of the image that it
-    is expected to cover; 0: not (paper)."""
-    overlap_temperature: NonNegative = 0.5
-    """0: the best score (paper). Above: the proposal that promises the highest overlap with the bag, whose
-    proposals count as score ** (1 / temperature)."""
-    vote: bool = True
-    """The pixels that proposals with more than half of the weight cover, each weighing
-    score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
-    temperature 0."""
-
-
-class SupervisionConfig(LabelRuleConfig):
-    """What supervises the SOLOv2 branch end to end, chosen from the one view at hand (ADR 0013).
-
-    With exclusion and overlap_temperature 0 the branch's own pick (paper), mined where box mining is on.
-    """
-
-
-class LabellingConfig(LabelRuleConfig):
-    """How a trained network labels; the second stage of two-stage training learns from these labels."""
-
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 1.3)
-    """One view of every image per entry, at data.test_short_side and data.max_long_side times this;
-    the scores of all views are averaged. (1.0,): one look (paper)."""
-    mirror_every_second: bool = True
-    """Mirror the second view, the fourth, and so on."""
 
 
 class SolovConfig(Section):

@@ -1,12 +1,15 @@
 """Loops over prompts, proposals and cells for ``sapnet.mil.label_rule``."""
 
+import math
 
-def voted_label(masks, votes):
-    """Cells ``(y, x)`` that more than half of the weight covers; None where the own mask stays.
+
+def voted_label(masks, votes, needed=0.5):
+    """Cells ``(y, x)`` that more than the needed weight covers; None where the own mask stays.
 
     Args:
         masks: One set of cells per proposal of a bag.
         votes: One weight per proposal, adding up to 1.
+        needed: Weight above which a cell is kept.
     """
     voted = set()
     for cell in set().union(*masks):
@@ -14,13 +17,32 @@ def voted_label(masks, votes):
         for mask, vote in zip(masks, votes, strict=True):
             if cell in mask:
                 weight += vote
-        if weight > 0.5 + 1e-6:
+        if weight > needed + 1e-6:
             voted.add(cell)
     smallest = min(
         (len(mask) for mask, vote in zip(masks, votes, strict=True) if 0 < vote >= 0.1 * max(votes)),
         default=float("inf"),
     )
     return voted if voted and len(voted) >= smallest / 2 else None
+
+
+def needed(belief, areas, image_area, large):
+    """Weight above which a vote keeps a cell of an object as large as is expected.
+
+    Args:
+        belief: One number per proposal, adding up to 1.
+        areas: Of their masks.
+        image_area: In the same unit.
+        large: What is needed where the object takes up three tenths of the image each way.
+    """
+    expected = sum(share * area for share, area in zip(belief, areas, strict=True))
+    side = math.sqrt(expected / image_area)
+    if side <= 0.05:
+        return 0.5
+    if side >= 0.3:
+        return large
+    way = math.log(side / 0.05) / math.log(0.3 / 0.05)
+    return 0.5 * (1 - way) + large * way
 
 
 def promised(label, masks, belief):

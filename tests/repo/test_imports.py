@@ -20,7 +20,14 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SETTINGS = {"config", "config_model", "config_proposals", "config_section", "config_loader"}
+SETTINGS = {
+    "config",
+    "config_labelling",
+    "config_model",
+    "config_proposals",
+    "config_section",
+    "config_loader",
+}
 READERS_OF_SETTINGS = {
     *("__init__", "api", "build", "build_enhancer", "build_proposer", "bench", "cli", "engine", "pipeline"),
     *SETTINGS,
@@ -30,6 +37,7 @@ WITHOUT_TORCH = {
     "progress",
     "yaml_tree",
     "config",
+    "config_labelling",
     "config_model",
     "config_proposals",
     "config_section",

@@ -87,7 +87,10 @@ def settings_of(section: type[BaseModel]):
 def attributes_read() -> set[str]:
     names = set()
     for file in (ROOT / "src").rglob("*.py"):
-        if file.name not in ("config.py", "config_model.py", "config_proposals.py", "config_section.py"):
+        if file.name not in {
+            f"{name}.py"
+            for name in ("config", "config_labelling", "config_model", "config_proposals", "config_section")
+        }:
             tree = ast.parse(file.read_text(encoding="utf-8"))
             names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return names

@@ -116,8 +116,8 @@ def read_picks(folder: Path) -> dict[int, Pick]:
     path = folder / PICKS_NAME
     try:
         return {
-            int(key): Pick(int(index), float(score), tuple(map(float, votes)))
-            for key, index, score, votes in json.loads(path.read_text(encoding="utf-8"))
+            int(key): Pick(int(index), float(score), tuple(map(float, votes)), float(needed))
+            for key, index, score, votes, needed in json.loads(path.read_text(encoding="utf-8"))
         }
     except (OSError, ValueError, TypeError) as error:
         advice = "remove this folder to measure the row anew"

@@ -130,7 +130,7 @@ def with_fixed(learned: TrainingData, picks: Picks) -> TrainingData:
         learned: What the picks were chosen from.
         picks: The picks.
     """
-    rows = sorted((key, pick.proposal, *pick.votes) for key, pick in picks.items())
+    rows = sorted((key, pick.proposal, pick.needed, *pick.votes) for key, pick in picks.items())
     digest = digest_of({"picks": rows})
     return replace(fix_picks(learned, picks), digests={**learned.digests, "picks": digest})
 

@@ -56,9 +56,8 @@ def evaluate_labels(
         JSON-serialisable: ``objects`` and ``sizes`` (how many are judged), ``missing`` (ids of
         objects without a label), ``unknown`` (ids of labels that are no judged object), ``left_out``
         (crowd and ignored objects); per pick ``selected`` and, with a store, ``top_score``,
-        ``largest_alone`` and ``oracle``: ``{"mask_miou": {"all", "small", "medium", "large"},
-        "box_miou": {...}, "at_least": {"0.5", "0.75", "0.9"}, "gap"}``, ``at_least`` being the
-        shares of objects with such a mask IoU or more; ``gap_threshold`` and ``gap_objects`` (T_rv, eq. 10);
+        ``largest_alone`` and ``oracle``: ``{"mask_miou": {"all", "small", "medium", "large"}, "box_miou":
+        {...}, "at_least": {limit: share of such}, "gap"}``; ``gap_threshold`` and ``gap_objects`` (eq. 10);
         ``share_closed``, the share of the distance from top_score to oracle that the labels closed;
         ``by_score`` (``label_scores.score_figures``); ``per_class`` (name to ``objects`` and the mask mIoU
         of every pick); ``per_object``, columns of equal length by object: ``annotation_id, image_id,

@@ -25,6 +25,8 @@ class Pick(NamedTuple):
     votes: tuple[float, ...] = ()
     """Weight of every proposal of the bag in a vote over pixels, 0 at the end where the bag is short;
     empty: the label is the mask of the proposal."""
+    needed: float = 0.5
+    """Share of the votes above which a pixel is kept."""
 
 
 class PickedProposals:
@@ -70,7 +72,11 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
     weights = np.where(rank < most, table[prompts, np.minimum(rank, most - 1)], 0.0)
     voters = np.flatnonzero(weights)
     prompts, weights = prompts[voters], weights[voters]
-    voted = voted_masks([proposals.counts[item] for item in voters], prompts, weights, proposals.image_size)
+    needed = np.array(
+        [picks[key].needed if key in picks else 0.5 for key in proposals.annotation_ids.tolist()]
+    )
+    voting = [proposals.counts[item] for item in voters]
+    voted = voted_masks(voting, prompts, weights, proposals.image_size, needed)
     least = _least_areas(proposals.areas[voters], prompts, weights, len(votes))
     areas = dict(zip(voted, mask_area(list(voted.values()), proposals.image_size), strict=True))
     counts = tuple(

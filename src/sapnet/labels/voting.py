@@ -19,6 +19,7 @@ def voted_masks(
     group: Int[ndarray, " n"],
     weights: Float[ndarray, " n"],
     size: tuple[int, int],
+    needed: Float[ndarray, " groups"] | None = None,
 ) -> dict[int, bytes]:
     """Vote on the pixels of every group of masks, without decoding them.
 
@@ -30,10 +31,11 @@ def voted_masks(
         group: Which masks vote together; not negative.
         weights: Not negative; only their shares of a group's sum matter.
         size: ``(height, width)`` of the masks.
+        needed: Share of the weight above which a pixel is kept, by group; None: half.
 
     Returns:
-        Compressed counts of the pixels that masks with more than half of the group's weight cover, by group;
-        a group without such a pixel, or without weight, is left out.
+        Compressed counts of the pixels that masks with more than the needed share of the group's weight
+        cover, by group; a group without such a pixel, or without weight, is left out.
 
     Raises:
         ValueError: A mask does not fill ``size``.
@@ -54,7 +56,8 @@ def voted_masks(
     settled = np.flatnonzero(np.diff(places, append=-1))
     owner, place = np.divmod(places[settled], pixels + 1)
     # Weights of a group add up to one whole, give or take the rounding of each.
-    inside = 2 * covered[settled] > _WHOLE + len(counts)
+    least = 0.5 if needed is None else np.asarray(needed, dtype=np.float64)[owner]
+    inside = covered[settled] > least * _WHOLE + len(counts) / 2
     # All runs of a group have ended at its end, so a change of sides never spans two groups.
     changes = np.flatnonzero(np.diff(inside, prepend=False))
     owner, place = owner[changes], place[changes]

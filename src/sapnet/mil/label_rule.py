@@ -5,6 +5,7 @@ Not in the paper (ADR 0008, 0012, 0013). Labels are chosen so, and what supervis
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,10 @@ from sapnet.mil.selection import best_valid_index
 from sapnet.ops.masks import bags_at_a_time, masks_to_boxes
 from sapnet.structures import ProposalBags, PseudoLabels
 
+SMALL_SHARE = 0.5
+"""Share of the weight above which a vote keeps a pixel of a small object."""
+_SMALL_SIDE, _LARGE_SIDE = 0.05, 0.3
+"""Square roots of the shares of the image that small and large objects take up."""
 _IN_EARNEST = 0.1
 """A proposal with this share of the largest weight of its bag weighs in earnest."""
 
@@ -31,6 +36,8 @@ class LabelRule:
     """Temperature of ``mil.expected_overlap``; 0: the highest score."""
     vote: bool = False
     """Whether pixels are voted on; with a temperature alone."""
+    vote_share_large: float = SMALL_SHARE
+    """Share of the weight above which a vote keeps a pixel of a large object."""
 
     @property
     def is_highest_score(self) -> bool:
@@ -54,11 +61,17 @@ class Choice:
     proportional to the score, or to ``score^(1/t)`` with a temperature t."""
     is_vote: bool
     """Whether the belief votes over pixels."""
+    needed: Float[Tensor, " G"]
+    """Share of the belief above which a vote keeps a pixel."""
 
 
 @torch.no_grad()
 def choose_by_rule(
-    scores: Float[Tensor, "G M"], bags: ProposalBags, image_index: Int[Tensor, " G"], rule: LabelRule
+    scores: Float[Tensor, "G M"],
+    bags: ProposalBags,
+    image_index: Int[Tensor, " G"],
+    image_sizes: Int[Tensor, "B 2"],
+    rule: LabelRule,
 ) -> Choice:
     """Choose a proposal for every click, and say how much is believed in each.
 
@@ -66,6 +79,7 @@ def choose_by_rule(
         scores: ``(G, M)`` final scores of the proposals, not negative.
         bags: The proposals.
         image_index: ``(G,)`` image of every prompt.
+        image_sizes: ``(B, 2)`` (height, width) of the pictures, input pixels.
         rule: How the scores choose.
 
     Returns:
@@ -77,12 +91,44 @@ def choose_by_rule(
     ranking = expected_overlap(scores, bags, temperature=temperature) if temperature > 0 else scores
     belief = proposal_belief(scores, bags.valid, temperature=temperature if temperature > 0 else 1.0)
     index = best_valid_index(ranking, bags.valid)
-    return Choice(index, scores, belief, is_vote=rule.vote and temperature > 0)
+    areas = image_sizes.to(belief).prod(dim=1)[image_index]
+    needed = needed_share(belief, bags.area, areas, large=rule.vote_share_large)
+    return Choice(index, scores, belief, is_vote=rule.vote and temperature > 0, needed=needed)
+
+
+@torch.no_grad()
+def needed_share(
+    belief: Float[Tensor, "G M"],
+    proposal_areas: Float[Tensor, "G M"],
+    image_areas: Float[Tensor, " G"],
+    *,
+    large: float,
+) -> Float[Tensor, " G"]:
+    """Share of the belief above which a vote keeps a pixel: less of an object that is large in its image.
+
+    With s the square root of the expected area over the area of the image it is 0.5 up to s = 0.05, ``large``
+    from s = 0.3 on, and changes linearly with log s between them. A large object has many parts among its
+    proposals, so that half of the belief covers a core of it.
+
+    Args:
+        belief: ``(G, M)`` how much every proposal is believed to be the object, adding up to 1.
+        proposal_areas: ``(G, M)`` of their masks.
+        image_areas: ``(G,)`` of the pictures, in the same unit.
+        large: Share for large objects.
+    """
+    side = ((belief * proposal_areas).sum(dim=1) / image_areas).clamp_min(1e-12).sqrt()
+    span = math.log(_LARGE_SIDE / _SMALL_SIDE)
+    return SMALL_SHARE + (large - SMALL_SHARE) * ((side / _SMALL_SIDE).log() / span).clamp(0, 1)
 
 
 @torch.no_grad()
 def with_votes(
-    labels: PseudoLabels, votes: Float[Tensor, "G M"], bags: ProposalBags, *, mask_stride: int
+    labels: PseudoLabels,
+    votes: Float[Tensor, "G M"],
+    needed: Float[Tensor, " G"],
+    bags: ProposalBags,
+    *,
+    mask_stride: int,
 ) -> PseudoLabels:
     """Replace the first mask of every pseudo label, and its box, by what a vote gives it.
 
@@ -94,14 +140,15 @@ def with_votes(
     Args:
         labels: Of the choices.
         votes: ``(G, M)`` weights, adding up to 1 in a bag that is not empty.
+        needed: ``(G,)`` weight above which a cell is kept.
         bags: The proposals that vote.
         mask_stride: Input pixels per mask cell, the unit of boxes being input pixels.
 
     Returns:
-        Pseudo labels whose first masks are the cells that more than half of the weight covers, with the
+        Pseudo labels whose first masks are the cells that more than the needed weight covers, with the
         bounds of those cells as boxes.
     """
-    voted, usable = voted_masks(labels.masks[:, 0], votes, bags)
+    voted, usable = voted_masks(labels.masks[:, 0], votes, needed, bags)
     usable &= labels.mask_valid[:, 0]
     masks = labels.masks.clone()
     masks[:, 0] = torch.where(usable[:, None, None], voted, masks[:, 0])
@@ -113,18 +160,22 @@ def with_votes(
 
 @torch.no_grad()
 def voted_masks(
-    own: Bool[Tensor, "G h w"], votes: Float[Tensor, "G M"], bags: ProposalBags
+    own: Bool[Tensor, "G h w"],
+    votes: Float[Tensor, "G M"],
+    needed: Float[Tensor, " G"],
+    bags: ProposalBags,
 ) -> tuple[Bool[Tensor, "G h w"], Bool[Tensor, " G"]]:
     """Return the cells that a vote gives every click, and to which clicks it gives any.
 
     Args:
         own: Masks of the picks, which stay where the vote leaves nothing or a shared sliver.
         votes: ``(G, M)`` weights, adding up to 1 in a bag that is not empty.
+        needed: ``(G,)`` weight above which a cell is kept.
         bags: The proposals that vote.
     """
     if votes.shape[1] == 0:
         return own, own.new_zeros(len(own))
-    voted, areas = _voted(bags.masks, votes)
+    voted, areas = _voted(bags.masks, votes, needed)
     earnest = (votes > 0) & (votes >= _IN_EARNEST * votes.amax(dim=1, keepdim=True))
     smallest = areas.masked_fill(~earnest, torch.inf).amin(dim=1)
     cells = voted.flatten(1).sum(dim=1)
@@ -150,14 +201,14 @@ def promised_overlap(
 
 
 def _voted(
-    masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"]
+    masks: Bool[Tensor, "G M h w"], votes: Float[Tensor, "G M"], needed: Float[Tensor, " G"]
 ) -> tuple[Bool[Tensor, "G h w"], Float[Tensor, "G M"]]:
-    """Cells that more than half of the weight covers, and the number of cells of every proposal."""
+    """Cells that more than the needed weight covers, and the number of cells of every proposal."""
     size = bags_at_a_time(masks)
     voted, areas = [masks.new_zeros((0, *masks.shape[2:]))], [votes[:0]]
-    for some, weights in zip(masks.split(size), votes.split(size), strict=True):
+    for some, weights, least in zip(masks.split(size), votes.split(size), needed.split(size), strict=True):
         cells = some.to(votes.dtype)
-        # Weights of a bag add up to one but for rounding, and half of them is no majority.
-        voted.append(torch.einsum("gmhw,gm->ghw", cells, weights) > 0.5 + 1e-6)
+        # Weights of a bag add up to one but for rounding, and what is needed is not more than it.
+        voted.append(torch.einsum("gmhw,gm->ghw", cells, weights) > least.to(votes)[:, None, None] + 1e-6)
         areas.append(cells.sum(dim=(2, 3)))
     return torch.cat(voted), torch.cat(areas)

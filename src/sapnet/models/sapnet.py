@@ -55,6 +55,8 @@ class Picks:
     votes: Float[Tensor, "G M"] | None = None
     """Weight of every proposal in a vote over the label's pixels, adding up to 1 in a bag that is not
     empty; None where the label is the pick's mask."""
+    needed: Float[Tensor, " G"] | None = None
+    """Share of the votes above which a pixel is kept; None without votes."""
 
 
 class SapNet(nn.Module):
@@ -174,14 +176,16 @@ class SapNet(nn.Module):
         index = picks.proposal_index
         if others:
             ranking = mean_of_views([ranking, *(self._ranked(view, use_segmenter)[1] for view in others)])
-        choice = choose_by_rule(ranking, batch.bags, batch.prompts.image_index, rule)
+        choice = choose_by_rule(ranking, batch.bags, batch.prompts.image_index, batch.image_sizes, rule)
         if others or not rule.is_highest_score:
             index = choice.proposal_index
         masks = take_rows(batch.bags.masks, index, absent=False)
         if choice.is_vote:
-            masks, _ = voted_masks(masks, choice.belief, batch.bags)
+            masks, _ = voted_masks(masks, choice.belief, choice.needed, batch.bags)
         promised = promised_overlap(masks, choice.belief, batch.bags)
-        return Picks(index, promised, choice.belief if choice.is_vote else None)
+        if not choice.is_vote:
+            return Picks(index, promised)
+        return Picks(index, promised, choice.belief, choice.needed)
 
     def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""
@@ -213,13 +217,13 @@ class SapNet(nn.Module):
             return self.map_to_masks(picks, bags, ranking, prompts, ranks=())
         if self.supervision_rule.is_highest_score:
             return self.map_to_masks(picks, bags, ranking, prompts)
-        choice = choose_by_rule(ranking, bags, prompts.image_index, self.supervision_rule)
+        choice = choose_by_rule(ranking, bags, prompts.image_index, batch.image_sizes, self.supervision_rule)
         picks = _selection(choice.proposal_index, choice.scores, picks.guidance, bags)
         labels = self.map_to_masks(picks, bags, choice.scores, prompts)
         if not choice.is_vote:
             return labels
         stride = batch.images.shape[-1] // bags.masks.shape[-1]
-        return with_votes(labels, choice.belief, bags, mask_stride=stride)
+        return with_votes(labels, choice.belief, choice.needed, bags, mask_stride=stride)
 
     def _final(
         self, found: SelectionOutputs | None, outputs: SegmentationOutputs | None, batch: Batch

@@ -14,7 +14,7 @@ from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.engine.session import SessionOptions, TrainingData, choose
 from sapnet.errors import DataError
-from sapnet.labels.label import pick_proposals
+from sapnet.labels.label import label_document, pick_proposals
 from sapnet.mil.label_rule import LabelRule, promised_overlap
 from sapnet.mil.selection import best_valid_index, take_rows
 from sapnet.proposals.store import ProposalStore
@@ -148,7 +148,7 @@ def test_a_high_temperature_picks_what_overlaps_the_bag_most(tiny):
     found = choose(case.network, tiny, case.config, options=QUIET)
     # Every bag holds a part, the whole around it and a group around both.
     assert {pick.proposal for key, pick in found.items() if key != 2} == {1}
-    assert found[2] == (-1, 0.0, ())
+    assert found[2] == (-1, 0.0, (), 0.5)
     assert all(0 <= pick.score <= 1 for pick in found.values())
     # All have the same weight, so what two of the three cover is voted for: the whole.
     votes = {pick.votes for key, pick in found.items() if key != 2}
@@ -169,6 +169,25 @@ def test_votes_weigh_as_the_temperature_says(tiny):
             expected = []
         assert list(pick.votes) == pytest.approx(expected, rel=1e-4)
     assert any(found[annotation_id].votes for annotation_id in batch.prompts.annotation_ids.tolist())
+
+
+def test_large_objects_are_labelled_with_pixels_of_less_weight(tiny):
+    cases = [trained(scales=[1.0], overlap_temperature=4.0, vote_share_large=share) for share in (0.5, 0.1)]
+    plain, large = (choose(case.network, tiny, case.config, options=QUIET) for case in cases)
+    assert {pick.needed for pick in plain.values()} == {0.5}
+    assert {key: pick.proposal for key, pick in plain.items()} == {
+        key: pick.proposal for key, pick in large.items()
+    }
+    assert min(pick.needed for pick in large.values()) < 0.5
+    labels = [label_areas(tiny, picks) for picks in (plain, large)]
+    assert all(labels[1][key] >= area for key, area in labels[0].items())
+    assert labels[0] != labels[1]
+
+
+def label_areas(data, picks):
+    """Area of every label by annotation id."""
+    document = label_document(data.points, data.store, picks)
+    return {label["id"]: label["area"] for label in document["annotations"]}
 
 
 def test_without_a_vote_the_picks_are_the_same_and_carry_no_votes(tiny):

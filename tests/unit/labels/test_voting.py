@@ -15,30 +15,33 @@ from sapnet.labels.voting import voted_masks
 SIZE = (4, 5)
 
 
-def majority(masks, weights):
-    """Every pixel by itself, the weights added as whole numbers."""
+def majority(masks, weights, tenths=5):
+    """Every pixel by itself, the weights added as whole numbers; more than so many tenths are needed."""
     found = np.zeros(masks[0].shape, dtype=bool)
     for row, column in np.ndindex(found.shape):
         covered = sum(weight for mask, weight in zip(masks, weights, strict=True) if mask[row, column])
-        found[row, column] = 2 * covered > sum(weights)
+        found[row, column] = 10 * covered > tenths * sum(weights)
     return found
 
 
 @given(st.data())
-def test_every_group_keeps_the_pixels_with_more_than_half_of_its_weight(data):
+def test_every_group_keeps_the_pixels_with_more_than_the_needed_weight(data):
     draw = data.draw
     groups = draw(st.lists(st.integers(0, 3), max_size=8))
     masks = [np.array(draw(st.lists(st.booleans(), min_size=20, max_size=20))).reshape(SIZE) for _ in groups]
     weights = [draw(st.integers(0, 4)) for _ in groups]
+    tenths = [draw(st.sampled_from([1, 3, 5])) for _ in range(4)]
     found = voted_masks(
         [encode_mask(mask) for mask in masks],
         np.array(groups, dtype=np.int64),
         np.array(weights, dtype=np.float64) / 4,
         SIZE,
+        np.array(tenths) / 10,
     )
     for group in range(4):
         rows = [row for row, item in enumerate(groups) if item == group]
-        expected = majority([masks[row] for row in rows], [weights[row] for row in rows]) if rows else None
+        chosen = ([masks[row] for row in rows], [weights[row] for row in rows])
+        expected = majority(*chosen, tenths[group]) if rows else None
         if expected is None or not expected.any():
             assert group not in found
         else:
@@ -88,6 +91,15 @@ def test_labels_have_the_pixels_that_were_voted_for():
     assert found.scores.tolist() == pytest.approx([0.9, 1.0])
     columns = decode_masks(found.counts, (9, 30))[0].any(axis=0)
     assert np.flatnonzero(columns).tolist() == list(range(2, 8))
+
+
+def test_a_label_has_the_pixels_with_more_than_what_it_needs():
+    every = proposals(1, (9, 30), {7: bag(0, 2, 4)})
+    boxes = [
+        label_masks(every, {7: Pick(0, 0.9, (0.6, 0.25, 0.15), needed)}).boxes[0, 2]
+        for needed in (0.5, 0.3, 0.1)
+    ]
+    assert boxes == [6, 8, 10]
 
 
 def test_where_no_pixel_has_a_majority_the_picked_mask_stays():

@@ -136,7 +136,9 @@ def test_the_score_of_a_pick_is_the_overlap_that_its_label_promises(crowded, rul
     bags = case.batch.bags
     found = case.network.pick(case.batch, rule=rule)
     _, ranking = case.network._ranked(case.batch, use_segmenter=True)
-    belief = choose_by_rule(ranking, bags, case.batch.prompts.image_index, rule).belief
+    belief = choose_by_rule(
+        ranking, bags, case.batch.prompts.image_index, case.batch.image_sizes, rule
+    ).belief
     for g, index in enumerate(found.proposal_index.tolist()):
         masks = [{tuple(cell) for cell in mask.nonzero().tolist()} for mask in bags.masks[g]]
         label = masks[index]
