@@ -99,5 +99,5 @@ def test_a_run_of_a_version_without_a_setting_is_not_gone_on_with(tmp_path):
         check_run_folder(tmp_path, tiny_config(), found, resume=True)
     assert list(error.value.problems) == [
         f"model.supervision.{name}: the version that started it had no such setting"
-        for name in ("exclusion", "overlap_temperature", "vote")
+        for name in ("exclusion", "overlap_temperature", "vote", "vote_share_large")
     ]
