@@ -33,15 +33,10 @@ READERS_OF_SETTINGS = {
     *SETTINGS,
 }
 WITHOUT_TORCH = {
+    *SETTINGS,
     "errors",
     "progress",
     "yaml_tree",
-    "config",
-    "config_labelling",
-    "config_model",
-    "config_proposals",
-    "config_section",
-    "config_loader",
     "cli",
     "_version",
     "__main__",

@@ -16,7 +16,7 @@ from sapnet.data.loading import clicked_images
 from sapnet.data.views import ImageViews
 from sapnet.evaluation.bag_picks import BagSource
 from sapnet.labels.picks import Pick, label_masks, picked_only
-from sapnet.mil.label_rule import PAPER_RULE, SMALL_SHARE, LabelRule
+from sapnet.mil.label_rule import PAPER_RULE, LabelRule
 from sapnet.mil.selection import take_rows
 from sapnet.models.sapnet import Picks, SapNet
 from sapnet.proposals.proposer import ImageProposals
@@ -75,7 +75,7 @@ def pick_proposals(
         batch, *others = (view.to(device) for view in of_image)
         found = model.pick(batch, use_segmenter=use_segmenter, others=others, rule=rule)
         ids = batch.prompts.annotation_ids.tolist()
-        columns = (found.proposal_index.tolist(), found.scores.tolist(), _votes(found), _needed(found))
+        columns = (found.proposal_index.tolist(), found.scores.tolist(), _votes(found), found.needed.tolist())
         chosen = zip(*columns, strict=True)
         of_clicks = dict(zip(ids, (Pick(*item) for item in chosen), strict=True))
         if journal is not None:
@@ -101,15 +101,11 @@ def _rows_left(views: Sequence[TrainingDataset], journal: Journal) -> list[int]:
 
 def _votes(found: Picks) -> list[tuple[float, ...]]:
     """The votes of every click; none where the others together are too few to add or remove a pixel."""
-    if found.votes is None or found.needed is None:
+    if found.votes is None:
         return [()] * len(found.scores)
     outvoted = take_rows(found.votes, found.proposal_index, absent=1.0) <= 1 - found.needed
     rows = zip(found.votes.tolist(), outvoted.tolist(), strict=True)
     return [tuple(row) if wanted else () for row, wanted in rows]
-
-
-def _needed(found: Picks) -> list[float]:
-    return [SMALL_SHARE] * len(found.scores) if found.needed is None else found.needed.tolist()
 
 
 def top_score_picks(points: PointSet) -> dict[int, Pick]:

@@ -61,7 +61,8 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         own where the vote leaves nothing, or a sliver that is shared by masks which part otherwise.
     """
     chosen = picked_only(proposals, picks)
-    votes = [picks[int(item)].votes if int(item) in picks else () for item in proposals.annotation_ids]
+    of_prompts = _of_prompts(proposals, picks)
+    votes = [pick.votes for pick in of_prompts]
     most = max(map(len, votes), default=0)
     if most == 0:
         return chosen
@@ -72,9 +73,7 @@ def label_masks(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
     weights = np.where(rank < most, table[prompts, np.minimum(rank, most - 1)], 0.0)
     voters = np.flatnonzero(weights)
     prompts, weights = prompts[voters], weights[voters]
-    needed = np.array(
-        [picks[key].needed if key in picks else 0.5 for key in proposals.annotation_ids.tolist()]
-    )
+    needed = np.array([pick.needed for pick in of_prompts])
     voting = [proposals.counts[item] for item in voters]
     voted = voted_masks(voting, prompts, weights, proposals.image_size, needed)
     least = _least_areas(proposals.areas[voters], prompts, weights, len(votes))
@@ -115,10 +114,7 @@ def picked_only(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         At most one proposal per click.
     """
     rank = rank_in_bag(proposals.prompt_index)
-    none = Pick(-1, 0.0)
-    wanted = np.array(
-        [picks.get(int(item), none).proposal for item in proposals.annotation_ids], dtype=np.int64
-    )
+    wanted = np.array([pick.proposal for pick in _of_prompts(proposals, picks)], dtype=np.int64)
     keep = (
         np.flatnonzero(rank == wanted[proposals.prompt_index]) if len(rank) else np.zeros(0, dtype=np.int64)
     )
@@ -132,6 +128,12 @@ def picked_only(proposals: ImageProposals, picks: Mapping[int, Pick]) -> ImagePr
         kinds=tuple(proposals.kinds[item] for item in keep),
         opinions=None if proposals.opinions is None else proposals.opinions[keep],
     )
+
+
+def _of_prompts(proposals: ImageProposals, picks: Mapping[int, Pick]) -> list[Pick]:
+    """The pick of every click of an image; of one without, no proposal."""
+    none = Pick(-1, 0.0)
+    return [picks.get(int(item), none) for item in proposals.annotation_ids]
 
 
 def rank_in_bag(prompt_index: np.ndarray) -> np.ndarray:

@@ -52,11 +52,11 @@ class Picks:
     """Index into the bag; -1 for an empty bag."""
     scores: Float[Tensor, " G"]
     """Overlap with the object that the label promises, in [0, 1] (``mil.label_rule.promised_overlap``)."""
+    needed: Float[Tensor, " G"]
+    """Share of the votes above which a pixel is kept."""
     votes: Float[Tensor, "G M"] | None = None
     """Weight of every proposal in a vote over the label's pixels, adding up to 1 in a bag that is not
     empty; None where the label is the pick's mask."""
-    needed: Float[Tensor, " G"] | None = None
-    """Share of the votes above which a pixel is kept; None without votes."""
 
 
 class SapNet(nn.Module):
@@ -183,9 +183,7 @@ class SapNet(nn.Module):
         if choice.is_vote:
             masks, _ = voted_masks(masks, choice.belief, choice.needed, batch.bags)
         promised = promised_overlap(masks, choice.belief, batch.bags)
-        if not choice.is_vote:
-            return Picks(index, promised)
-        return Picks(index, promised, choice.belief, choice.needed)
+        return Picks(index, promised, choice.needed, choice.belief if choice.is_vote else None)
 
     def _maps(self, batch: Batch, *, with_levels: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The maps that the pseudo-label branch pools, and the pyramid's levels where they are needed."""
