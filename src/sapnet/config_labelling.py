@@ -25,11 +25,11 @@ class LabelRuleConfig(Section):
     """The pixels that proposals with more than half of the weight cover, each weighing
     score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
     temperature 0."""
-    vote_share_large: Annotated[float, Field(gt=0, le=0.5)] = 0.5
+    vote_share_large: Annotated[float, Field(gt=0, le=0.5)] = 0.3
     """Share of the weight above which a vote keeps a pixel of an object that takes up 30 % of its image in
-    each direction, or more; 0.5 is what small ones need (5 % or less), and between them it changes with the
-    logarithm. Less than 0.5 because proposals show many parts of large objects, so that half of the weight
-    covers a core."""
+    each direction, or more, where the weight is divided among four proposals or more (ADR 0015); small
+    objects and those that few proposals speak for need 0.5, as all do where this is 0.5. Less because
+    proposals show many parts of large objects, so that half of the weight covers a core."""
 
 
 class SupervisionConfig(LabelRuleConfig):

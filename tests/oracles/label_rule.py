@@ -27,22 +27,29 @@ def voted_label(masks, votes, needed=0.5):
 
 
 def needed(belief, areas, image_area, large):
-    """Weight above which a vote keeps a cell of an object as large as is expected.
+    """Weight above which a vote keeps a cell of an object as large, and with its belief as divided, as it is.
 
     Args:
         belief: One number per proposal, adding up to 1.
         areas: Of their masks.
         image_area: In the same unit.
-        large: What is needed where the object takes up three tenths of the image each way.
+        large: What is needed of four equal voices where the object takes up three tenths of the image each way.
     """
     expected = sum(share * area for share, area in zip(belief, areas, strict=True))
-    side = math.sqrt(expected / image_area)
-    if side <= 0.05:
+    concentration = sum(share**2 for share in belief)
+    if concentration == 0:
         return 0.5
-    if side >= 0.3:
-        return large
-    way = math.log(side / 0.05) / math.log(0.3 / 0.05)
-    return 0.5 * (1 - way) + large * way
+    size = between(math.sqrt(expected / image_area), 0.05, 0.3)
+    return 0.5 - (0.5 - large) * size * between(1 / concentration, 2.5, 4.0)
+
+
+def between(value, low, high):
+    """How far a number is on the way from a low one to a high one, by ratios: 0 to 1."""
+    if value <= low:
+        return 0.0
+    if value >= high:
+        return 1.0
+    return math.log(value / low) / math.log(high / low)
 
 
 def promised(label, masks, belief):

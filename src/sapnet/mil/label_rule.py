@@ -22,6 +22,8 @@ SMALL_SHARE = 0.5
 """Share of the weight above which a vote keeps a pixel of a small object."""
 _SMALL_SIDE, _LARGE_SIDE = 0.05, 0.3
 """Square roots of the shares of the image that small and large objects take up."""
+_FEW_VOICES, _MANY_VOICES = 2.5, 4.0
+"""A belief as concentrated as this many equal voices: so few are whole masks, so many are parts and pieces."""
 _IN_EARNEST = 0.1
 """A proposal with this share of the largest weight of its bag weighs in earnest."""
 
@@ -104,11 +106,13 @@ def needed_share(
     *,
     large: float,
 ) -> Float[Tensor, " G"]:
-    """Share of the belief above which a vote keeps a pixel: less of an object that is large in its image.
+    """Share of the belief above which a vote keeps a pixel: less of a large object that many parts speak for.
 
-    With s the square root of the expected area over the area of the image it is 0.5 up to s = 0.05, ``large``
-    from s = 0.3 on, and changes linearly with log s between them. A large object has many parts among its
-    proposals, so that half of the belief covers a core of it.
+    It is 0.5 - (0.5 - ``large``) a b (ADR 0015). With s the square root of the expected area over the area of
+    the image, a rises from 0 to 1 with log s, from s = 0.05 to 0.3. With n = 1 / sum(belief^2), the number of
+    equal voices that are as concentrated, b rises from 0 to 1 with log n, from n = 2.5 to 4. Many voices about a
+    large object are its parts and pieces, so that half of the belief covers a core of it; two or three are whole
+    masks that differ at the border.
 
     Args:
         belief: ``(G, M)`` how much every proposal is believed to be the object, adding up to 1.
@@ -117,8 +121,10 @@ def needed_share(
         large: Share for large objects.
     """
     side = ((belief * proposal_areas).sum(dim=1) / image_areas).clamp_min(1e-12).sqrt()
-    span = math.log(_LARGE_SIDE / _SMALL_SIDE)
-    return SMALL_SHARE + (large - SMALL_SHARE) * ((side / _SMALL_SIDE).log() / span).clamp(0, 1)
+    voices = 1 / belief.square().sum(dim=1).clamp_min(1e-12)
+    size = (side / _SMALL_SIDE).log() / math.log(_LARGE_SIDE / _SMALL_SIDE)
+    division = (voices / _FEW_VOICES).log() / math.log(_MANY_VOICES / _FEW_VOICES)
+    return SMALL_SHARE + (large - SMALL_SHARE) * size.clamp(0, 1) * division.clamp(0, 1)
 
 
 @torch.no_grad()

@@ -101,13 +101,29 @@ def test_the_needed_share_equals_the_loop(seed, num_prompts, large):
 
 
 def test_a_large_object_needs_less_of_the_weight():
-    belief, images = torch.ones(5, 1), torch.full((5,), 10_000.0)
+    belief, images = torch.full((5, 4), 0.25), torch.full((5,), 10_000.0)
     sides = torch.tensor([1.0, 5.0, (5 * 30) ** 0.5, 30.0, 90.0])
-    found = needed_share(belief, sides[:, None] ** 2, images, large=0.3)
+    areas = sides[:, None].expand(5, 4) ** 2
+    found = needed_share(belief, areas, images, large=0.3)
     # Sides of 1, 5, 12.2 (halfway between 5 and 30 by their logarithms), 30 and 90 % of the image's.
     assert found.tolist() == pytest.approx([0.5, 0.5, 0.4, 0.3, 0.3])
-    assert needed_share(belief, sides[:, None] ** 2, images, large=0.5).tolist() == [0.5] * 5
+    assert needed_share(belief, areas, images, large=0.5).tolist() == [0.5] * 5
     assert needed_share(torch.zeros(1, 0), torch.zeros(1, 0), images[:1], large=0.3).tolist() == [0.5]
+
+
+def test_few_voices_need_half_of_the_weight_however_large_the_object_is():
+    images, areas = torch.full((4,), 10_000.0), torch.full((4, 6), 2_500.0)
+    halfway = (2.5 * 4.0) ** 0.5  # voices, by their logarithms
+    belief = torch.stack([voices(count) for count in (1.0, 2.5, halfway, 6.0)])
+    found = needed_share(belief, areas, images, large=0.3)
+    assert found.tolist() == pytest.approx([0.5, 0.5, 0.4, 0.3])
+
+
+def voices(count):
+    """Six shares that are as concentrated as that many equal ones: one large, five equal."""
+    # a^2 + (1 - a)^2 / 5 = 1 / count, for the share a of the first.
+    first = (1 + (5 * (6 / count - 1)) ** 0.5) / 6
+    return torch.tensor([first, *[(1 - first) / 5] * 5])
 
 
 def test_the_share_of_a_large_object_decides_between_a_core_and_the_whole():
