@@ -22,7 +22,7 @@ class LabelRuleConfig(Section):
     """0: the best score (paper). Above: the proposal that promises the highest overlap with the bag, whose
     proposals count as score ** (1 / temperature)."""
     vote: bool = True
-    """The pixels that proposals with more than half of the weight cover, each weighing
+    """The pixels that proposals with more than the needed share of the weight cover, each weighing
     score ** (1 / temperature), instead of the pixels of one proposal (ADR 0012). Without effect at
     temperature 0."""
     vote_share_large: Annotated[float, Field(gt=0, le=0.5)] = 0.3

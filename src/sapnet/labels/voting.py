@@ -1,4 +1,4 @@
-"""A vote over pixels: what the proposals with more than half of the weight cover."""
+"""A vote over pixels: what the proposals with half of the weight, or the share that is needed, cover."""
 
 from __future__ import annotations
 
